@@ -1,0 +1,44 @@
+# `make` alone prints this list.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint up down bench lock clean
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headrace needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12"; exit 1; }
+	@echo "building .venv from requirements.lock (once, one or two minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar on --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: .venv/ready  ## real requests through real Kafka, Temporal and S3, verified and shown
+	@$(BIN)/python -m headrace.demo
+
+test: .venv/ready  ## every test but the container tier
+	@$(BIN)/pytest
+
+lint: .venv/ready  ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+up: .venv/ready  ## the embedded stack and every service, in the background
+	@$(BIN)/headrace up --detach
+
+down: .venv/ready  ## end what `make up` started; data stay
+	@$(BIN)/headrace down
+
+bench: .venv/ready  ## measure, into benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
+lock: .venv/ready  ## pin every dependency anew, with hashes
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove .venv, the state folder and what tests left (not the cache of embedded parts)
+	@! test -x $(BIN)/headrace || $(BIN)/headrace down --quiet
+	@rm -rf .venv .headrace demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,51 @@
+"""How a process starts and ends."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+import structlog
+
+from headrace import logs
+from headrace.settings import Settings, load
+
+log = structlog.get_logger(__name__)
+
+
+def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, or 1 when it raised."""
+    settings = load()
+    logs.configure(settings.log_level)
+
+    async def supervised() -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            await main(settings, stop)
+        except Exception:
+            log.exception("service_failed")
+            return 1
+        log.info("service_stopped")
+        return 0
+
+    leave(asyncio.run(supervised()))
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process past the interpreter's own shutdown.
+
+    The Temporal client's native threads can abort a process that exits just after its last call (temporalio/sdk-python#300).
+    """
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,75 @@
+"""Settings of every process, read once by its composition root.
+
+Sources, strongest first: the environment, then the file `env` in the state folder (written by `headrace up`), then the defaults here.
+Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, ...) are read by `headrace.temporal`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+STATE_DIR_VARIABLE = "HEADRACE_STATE_DIR"
+
+
+def state_dir() -> Path:
+    """The folder in which the embedded stack keeps its state, `.headrace` below the working folder unless set."""
+    return Path(os.environ.get(STATE_DIR_VARIABLE, ".headrace")).absolute()
+
+
+class Settings(BaseSettings):
+    """Every field is the environment variable `HEADRACE_<FIELD>`, or the standard one named beside it."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    topic_prefix: str = ""
+    schema_registry_url: str | None = None
+
+    temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
+    temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
+
+    database_url: str = "sqlite+aiosqlite:///.headrace/headrace.db"
+    """An SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME`."""
+
+    s3_endpoint_url: str | None = None
+    """None: AWS itself."""
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "headrace"
+    s3_access_key_id: str | None = None
+    """None: boto3's own chain (`AWS_ACCESS_KEY_ID`, profiles, instance roles)."""
+    s3_secret_access_key: SecretStr | None = None
+    s3_url_seconds: int = Field(7 * 24 * 3600, ge=60, le=7 * 24 * 3600)
+    """How long a presigned URL is valid; seven days is the most that S3 allows."""
+
+    routes_file: Path | None = None
+    """None: the routes that ship with Headrace, `schemas/routes.toml`."""
+    ingress_group: str = "headrace-ingress"
+    ingress_max_in_flight: int = Field(64, ge=1)
+    ingress_drain_seconds: float = Field(5.0, gt=0)
+    ingress_start_seconds: float = Field(10.0, gt=0)
+    """One start's bound; after it the start counts as failed in passing and is tried again."""
+
+    openai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OPENAI_API_KEY", "HEADRACE_OPENAI_API_KEY"))
+    openai_base_url: str | None = Field(None, validation_alias=AliasChoices("OPENAI_BASE_URL", "HEADRACE_OPENAI_BASE_URL"))
+    openai_image_model: str = "gpt-image-1"
+    huggingface_token: SecretStr | None = Field(None, validation_alias=AliasChoices("HF_TOKEN", "HEADRACE_HUGGINGFACE_TOKEN"))
+    huggingface_base_url: str | None = None
+    huggingface_image_model: str = "black-forest-labs/FLUX.1-schnell"
+    content_filter_file: Path | None = None
+    """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
+
+    health_port: int = Field(0, ge=0, le=65535)
+    """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
+    log_level: str = "INFO"
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises pydantic's `ValidationError`, which names the variable, for a value that cannot be read.
+    """
+    return Settings(_env_file=state_dir() / "env", _env_file_encoding="utf-8")

@@ -1,0 +1,1 @@
+"""SQL: the engine, the tables, their migrations."""

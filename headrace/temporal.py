@@ -1,0 +1,19 @@
+"""The Temporal client. Connection settings are Temporal's own, so Temporal Cloud works unchanged."""
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+
+from headrace.settings import Settings
+
+
+async def connect(settings: Settings, *, lazy: bool = False) -> Client:
+    """A connected client, or with `lazy` one that connects at its first call.
+
+    Address and namespace come from the environment or Temporal's own profile file, then from the embedded stack's.
+    Raises `RuntimeError` when the server cannot be reached.
+    """
+    config = ClientConfig.load_client_connect_config()
+    config.setdefault("target_host", settings.temporal_address)
+    config.setdefault("namespace", settings.temporal_namespace)
+    return await Client.connect(**config, data_converter=pydantic_data_converter, lazy=lazy)

@@ -1,0 +1,73 @@
+"""Records to bytes and back: Confluent's frame when a schema registry is configured, Avro single-object encoding when there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.registry import Registry
+from headrace.settings import Settings
+from schemas import codec
+from schemas.catalog import Catalog
+from schemas.codec import Schema
+from schemas.errors import Reason, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One record's value."""
+
+    record: str
+    """Full name of the record it was written as."""
+    value: dict[str, Any]
+
+
+class Wire:
+    """Both frames are understood on the way in; one of them is written."""
+
+    def __init__(self, catalog: Catalog, registry: Registry | None = None) -> None:
+        self.catalog = catalog
+        self._registry = registry
+
+    @classmethod
+    def of(cls, settings: Settings, catalog: Catalog) -> Wire:
+        url = settings.schema_registry_url
+        return cls(catalog, Registry(url) if url else None)
+
+    async def close(self) -> None:
+        if self._registry is not None:
+            await self._registry.close()
+
+    async def decode(self, data: bytes | None) -> Decoded:
+        """The record in `data`, resolved to the schema that this process knows under its name.
+
+        Raises `Rejected` (UNDECODABLE, UNKNOWN_SCHEMA), and `Transient` while the registry does not answer.
+        """
+        frame = codec.unframe(data)
+        writer = await self._writer(frame)
+        return Decoded(writer.name, codec.decode_body(frame.body, writer, self.catalog.by_name(writer.name)))
+
+    async def encode(self, topic: str, record: str, value: dict[str, Any]) -> bytes:
+        """`value` as a framed record. With a registry the schema is registered under the subject `<topic>-<record>`.
+
+        That is Confluent's TopicRecordNameStrategy: a topic takes more than one record.
+        Raises `ValueError` for a value that is not the record, and `Transient` while the registry does not answer.
+        """
+        schema = self.catalog.named(record)
+        body = codec.encode_body(schema, value)
+        if self._registry is None:
+            return codec.frame_single_object(schema, body)
+        return codec.frame_confluent(await self._registry.register(f"{topic}-{record}", schema), body)
+
+    async def _writer(self, frame: codec.SingleObject | codec.Confluent) -> Schema:
+        if isinstance(frame, codec.SingleObject):
+            schema = self.catalog.by_fingerprint(frame.fingerprint)
+            if schema is None:
+                raise Rejected(
+                    Reason.UNKNOWN_SCHEMA,
+                    f"no schema with the fingerprint {frame.fingerprint.hex()}: add its .avsc to a route, or a registry",
+                )
+            return schema
+        if self._registry is None:
+            raise Rejected(Reason.UNKNOWN_SCHEMA, f"schema ID {frame.schema_id} needs a schema registry: set HEADRACE_SCHEMA_REGISTRY_URL")
+        return await self._registry.schema(frame.schema_id)

@@ -1,0 +1,1 @@
+"""The consumer that turns request records into workflow starts."""

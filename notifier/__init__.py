@@ -1,0 +1,1 @@
+"""The Temporal worker that publishes completions and history."""

@@ -1,0 +1,97 @@
+"""Completions and history, and the two activities of the notifier that publish them."""
+
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from schemas.request import Model
+
+
+class Status(StrEnum):
+    """How a request ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+    TERMINATED = "TERMINATED"
+    REJECTED = "REJECTED"
+
+
+class CompletionError(Model):
+    code: str
+    """A `FailureType`, or for REJECTED the dead letter's `Reason`."""
+    message: str
+
+
+ResultT = TypeVar("ResultT", bound=Model)
+
+
+class Completion(Model, Generic[ResultT]):
+    """The record `<Request name without "Requested">Completed`."""
+
+    completion_id: UUID
+    event_id: UUID
+    user_id: str
+    workflow_id: str | None
+    run_id: str | None
+    status: Status
+    result: ResultT | None
+    error: CompletionError | None
+    requested_at: AwareDatetime
+    started_at: AwareDatetime | None
+    completed_at: AwareDatetime
+
+
+class History(Model):
+    """The record `headrace.history.HistoryRecorded`."""
+
+    history_id: UUID
+    event_id: UUID
+    user_id: str
+    domain: str
+    workflow_id: str
+    run_id: str
+    status: Status
+    prompt: str = ""
+    key: str | None = None
+    url: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    error: CompletionError | None = None
+    recorded_at: AwareDatetime
+
+
+class SendCompletion(Model):
+    """Argument of the activity `send_completion_notification`."""
+
+    domain: str
+    record: str
+    """Full name of the completion record."""
+    completion: dict[str, Any]
+    """The completion's fields as JSON."""
+    key: bytes | None = None
+    traceparent: str | None = None
+
+
+class UpdateHistory(Model):
+    """Argument of the activity `update_generation_history`."""
+
+    entry: History
+    key: bytes | None = None
+    traceparent: str | None = None
+
+
+class Published(Model):
+    """Where a record was acknowledged. Result of both activities."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def completion_record(request_record: str) -> str:
+    """`headrace.image.ImageGenerationRequested` -> `headrace.image.ImageGenerationCompleted`."""
+    return request_record.removesuffix("Requested") + "Completed"

@@ -1,0 +1,64 @@
+"""The errors that two processes must name alike: why a record is dead-lettered, and why a run failed.
+
+Errors of the ingress are sorted by what happens next. `Rejected`: the record is dead-lettered. `Transient`: it waits and is tried again.
+Anything else stops the process, and the record is redelivered.
+"""
+
+from enum import StrEnum
+
+MAX_MESSAGE = 1000
+"""Characters of text from outside that a payload, a header or a log may carry."""
+
+
+def bounded(text: str, limit: int = MAX_MESSAGE) -> str:
+    """`text`, cut to `limit` characters with a mark where something is missing."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class Reason(StrEnum):
+    """Why a record is in the dead-letter topic; the value of its `dlq_reason` header."""
+
+    UNDECODABLE = "undecodable"
+    """Not Avro in one of the two wire formats, or not the bytes that its schema says."""
+    UNKNOWN_SCHEMA = "unknown_schema"
+    """A fingerprint or schema ID that nobody knows."""
+    INVALID = "invalid"
+    """Decoded, but a value is refused."""
+    UNROUTABLE = "unroutable"
+    """A record for which this topic has no route."""
+    REJECTED_BY_TEMPORAL = "rejected_by_temporal"
+    """The server answered INVALID_ARGUMENT."""
+
+
+class Rejected(Exception):  # noqa: N818 - named for what happens next
+    """The record can never be processed as it is: it is dead-lettered with this reason."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = bounded(message)
+
+
+class Transient(Exception):  # noqa: N818 - as above
+    """A part is away or busy: nothing is wrong with the record, it is tried again."""
+
+
+class FailureType(StrEnum):
+    """`ApplicationError.type` of a failed activity, and the `error.code` of the completion that tells of it. Never renamed."""
+
+    INVALID_PROMPT = "InvalidPrompt"
+    CONTENT_POLICY_VIOLATION = "ContentPolicyViolation"
+    BACKEND_NOT_CONFIGURED = "BackendNotConfigured"
+    BACKEND_CREDENTIALS_REFUSED = "BackendCredentialsRefused"
+    BACKEND_REFUSED = "BackendRefused"
+    """The backend calls the request itself wrong (4xx): asking again gives the same answer."""
+    BACKEND_RATE_LIMITED = "BackendRateLimited"
+    BACKEND_UNAVAILABLE = "BackendUnavailable"
+    """5xx, a time-out, a broken connection or an answer that is no image."""
+    IMAGE_LOST = "ImageLost"
+    """The stored object is missing or is not the one that was generated."""
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    TIMED_OUT = "TimedOut"
+    CANCELLED = "Cancelled"
+    INTERNAL = "Internal"
+    """A fault of this software; the logs of the run have it."""

@@ -1,0 +1,84 @@
+"""Record headers: CloudEvents 1.0 in Kafka's binary mode, W3C `traceparent`, and those that a dead letter adds.
+
+CloudEvents: "Kafka Protocol Binding for CloudEvents 1.0", section 3.2. Trace context: W3C Recommendation, section 3.2.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from schemas.errors import Reason, Rejected, bounded
+
+Headers = list[tuple[str, bytes | None]]
+"""In the order of the record; a key may come more than once."""
+
+CE_ID = "ce_id"
+CE_TYPE = "ce_type"
+TRACEPARENT = "traceparent"
+
+DLQ_REASON = "dlq_reason"
+DLQ_MESSAGE = "dlq_message"
+DLQ_TOPIC = "dlq_topic"
+DLQ_PARTITION = "dlq_partition"
+DLQ_OFFSET = "dlq_offset"
+DLQ_TIME = "dlq_time"
+
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def cloud_event(
+    *, event_id: UUID, event_type: str, source: str, time: datetime, subject: str | None = None, traceparent: str | None = None
+) -> Headers:
+    """The headers of an event whose value is Avro; `event_type` is the full name of its record."""
+    headers: Headers = [
+        ("ce_specversion", b"1.0"),
+        (CE_ID, str(event_id).encode()),
+        (CE_TYPE, event_type.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", rfc3339(time).encode()),
+        ("content-type", b"application/avro"),
+    ]
+    if subject is not None:
+        headers.append(("ce_subject", subject.encode()))
+    if traceparent is not None:
+        headers.append((TRACEPARENT, traceparent.encode()))
+    return headers
+
+
+def check_event_id(headers: Iterable[tuple[str, bytes | None]], event_id: UUID) -> None:
+    """Holds every `ce_id` header against the event ID in the record's value; none at all is fine.
+
+    Raises `Rejected(INVALID)`: two identities in one record would make two events of it, one for each reader.
+    """
+    for name, value in headers:
+        if name == CE_ID and (value is None or value.decode("utf-8", "replace").strip().lower() != str(event_id)):
+            shown = None if value is None else bounded(value.decode("utf-8", "replace"), 100)
+            raise Rejected(Reason.INVALID, f"header ce_id is {shown!r}, but event_id in the value is {event_id}: send the same in both")
+
+
+def traceparent(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """The first well-formed `traceparent`; a malformed one is ignored, as the recommendation asks."""
+    for name, value in headers:
+        if name == TRACEPARENT and value is not None and _TRACEPARENT.fullmatch(value):
+            return value.decode()
+    return None
+
+
+def dead_letter(
+    original: Iterable[tuple[str, bytes | None]], error: Rejected, *, topic: str, partition: int, offset: int, time: datetime
+) -> Headers:
+    """The original headers as they were, followed by the dead letter's own. Of a repeated name the last one is ours."""
+    return [
+        *original,
+        (DLQ_REASON, error.reason.encode()),
+        (DLQ_MESSAGE, error.message.encode("utf-8", "replace")),
+        (DLQ_TOPIC, topic.encode()),
+        (DLQ_PARTITION, str(partition).encode()),
+        (DLQ_OFFSET, str(offset).encode()),
+        (DLQ_TIME, rfc3339(time).encode()),
+    ]
+
+
+def rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,29 @@
+"""Identities derived from a request. They are what one event, one workflow, one completion rests on: these formats never change."""
+
+from uuid import UUID, uuid5
+
+# Made once, for Headrace. Changing it would give every repeated completion a new identity.
+_NAMESPACE = UUID("0f4b7f4e-3c1d-5d0a-9f53-6b1f3f0c8a17")
+
+
+def workflow_id(domain: str, event_id: UUID) -> str:
+    """The workflow of an event: `<domain>-<event_id>`, the UUID in lower case with hyphens."""
+    return f"{domain}-{event_id}"
+
+
+def completion_id(event_id: UUID) -> UUID:
+    """The completion of an accepted event, the same however often it is published."""
+    return uuid5(_NAMESPACE, f"completion:{event_id}")
+
+
+def rejection_id(event_id: UUID, value_sha256: str) -> UUID:
+    """The completion of a refused record.
+
+    It depends on the record's bytes too: a bad record that borrows the event ID of an accepted one must not pass for that one's completion.
+    """
+    return uuid5(_NAMESPACE, f"rejection:{event_id}:{value_sha256}")
+
+
+def history_id(event_id: UUID) -> UUID:
+    """The history entry of an accepted event."""
+    return uuid5(_NAMESPACE, f"history:{event_id}")

@@ -1,0 +1,29 @@
+"""The pydantic model of each record, by the record's full name."""
+
+from typing import Any
+
+from schemas.completion import Completion, History
+from schemas.image import (
+    BatchImageGenerationCompleted,
+    BatchImageGenerationRequested,
+    CancellableImageGenerationRequested,
+    ImageGenerationCompleted,
+    ImageGenerationRequested,
+)
+from schemas.request import Request
+
+HISTORY = "headrace.history.HistoryRecorded"
+
+REQUESTS: dict[str, type[Request]] = {
+    "headrace.image.ImageGenerationRequested": ImageGenerationRequested,
+    "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
+    "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
+}
+
+COMPLETIONS: dict[str, type[Completion[Any]]] = {
+    "headrace.image.ImageGenerationCompleted": ImageGenerationCompleted,
+    "headrace.image.CancellableImageGenerationCompleted": ImageGenerationCompleted,
+    "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
+}
+
+EVENTS: dict[str, type[History]] = {HISTORY: History}

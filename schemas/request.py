@@ -1,0 +1,64 @@
+"""What every request has, and where a run's request came from."""
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+def _not_nil(event_id: UUID) -> UUID:
+    if event_id.int == 0:
+        raise ValueError("the nil UUID identifies nothing: draw a fresh UUID for each request")
+    return event_id
+
+
+EventId = Annotated[UUID, AfterValidator(_not_nil)]
+
+
+class Model(BaseModel):
+    """Frozen, closed, and bytes travel as base64 inside Temporal's JSON payloads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Request(Model):
+    """The fields that every request record has."""
+
+    event_id: EventId
+    user_id: UserId
+    requested_at: AwareDatetime
+
+
+class OpenRequest(Request):
+    """A request of which only the common fields are known here: those of a team's own route."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Origin(Model):
+    """The record that a run was started from."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    """The record's Kafka key; the completion carries the same."""
+    traceparent: str | None = None
+
+
+R = TypeVar("R", bound=Request)
+
+
+class Accepted(Model, Generic[R]):
+    """The one argument of every workflow that the ingress starts. As JSON: `{"request": {...}, "origin": {...}}`."""
+
+    request: R
+    origin: Origin
+
+
+def milliseconds(time: datetime) -> datetime:
+    """`time` as Avro's timestamp-millis keeps it."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)

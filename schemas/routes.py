@@ -1,0 +1,105 @@
+"""`routes.toml`: which workflow a record starts. A team's own workflow is a route here and an `.avsc`, no Python."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.catalog import read_schema
+from schemas.codec import Schema
+from schemas.models import REQUESTS
+from schemas.request import OpenRequest, Request
+
+SHIPPED = Path(__file__).parent / "routes.toml"
+
+_COMMON_FIELDS = ("event_id", "user_id", "requested_at")
+
+
+class RouteError(Exception):
+    """The file of routes cannot be used; the text says which route and what to do."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    record: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    schema_: str = Field(alias="schema")
+    workflow: str = Field(min_length=1)
+    task_queue: str = Field(min_length=1)
+    priority: int = Field(3, ge=1, le=5)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    route: list[_Entry] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One record and the workflow it starts."""
+
+    record: str
+    domain: str
+    workflow: str
+    task_queue: str
+    priority: int
+    schema: Schema
+    model: type[Request]
+    """What the decoded record is validated with; `OpenRequest` for a record of which only the common fields are known."""
+
+
+class Routes:
+    """The routes by record. Raises `RouteError` for two of the same record."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._by_record: dict[str, Route] = {}
+        for route in routes:
+            if route.record in self._by_record:
+                raise RouteError(f"two routes for {route.record}: keep one")
+            self._by_record[route.record] = route
+
+    def find(self, record: str) -> Route | None:
+        return self._by_record.get(record)
+
+    def domains(self) -> list[str]:
+        return sorted({route.domain for route in self._by_record.values()})
+
+    def schemas(self) -> list[Schema]:
+        return [route.schema for route in self._by_record.values()]
+
+
+def load_routes(path: Path | None = None) -> Routes:
+    """The routes in `path`, or those that ship with Headrace. Raises `RouteError`."""
+    path = path or SHIPPED
+    try:
+        entries = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).route
+    except OSError as error:
+        raise RouteError(f"{path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RouteError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RouteError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return Routes(_route(path, entry) for entry in entries)
+
+
+def _route(path: Path, entry: _Entry) -> Route:
+    try:
+        schema = read_schema(path.parent / entry.schema_)
+    except (OSError, ValueError) as error:
+        raise RouteError(f"{path}: the schema of {entry.record} cannot be read: {error}") from error
+    if schema.name != entry.record:
+        raise RouteError(f"{path}: the route is for {entry.record}, but {entry.schema_} defines {schema.name}")
+    missing = [name for name in _COMMON_FIELDS if name not in {field["name"] for field in schema.parsed["fields"]}]
+    if missing:
+        raise RouteError(f"{path}: {entry.record} lacks the fields {', '.join(missing)}, which every request has")
+    return Route(
+        record=entry.record,
+        domain=entry.record.split(".")[-2],
+        workflow=entry.workflow,
+        task_queue=entry.task_queue,
+        priority=entry.priority,
+        schema=schema,
+        model=REQUESTS.get(entry.record, OpenRequest),
+    )

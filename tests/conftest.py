@@ -1,0 +1,35 @@
+"""Fixtures that every tier may use: the embedded stack, started once, and settings with names of each test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from dotenv import dotenv_values
+
+from headrace.settings import Settings
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, str]]:
+    """Addresses of a running stack as environment variables."""
+    yield {k: v for k, v in dotenv_values("/tmp/devstack/env").items() if v}  # TEMPORARY until headrace.stack is there
+
+
+@pytest.fixture
+def settings(stack_environment: dict[str, str], tmp_path: Path) -> Settings:
+    """Settings of one test: its own topics (by prefix), group, bucket and database on the shared stack."""
+    name = f"t{uuid4().hex[:12]}"
+    given = {key.lower().removeprefix("headrace_"): value for key, value in stack_environment.items()}
+    return Settings.model_validate(
+        {
+            **given,
+            "topic_prefix": f"{name}.",
+            "ingress_group": name,
+            "s3_bucket": name,
+            "database_url": f"sqlite+aiosqlite:///{tmp_path}/headrace.db",
+        }
+    )

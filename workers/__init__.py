@@ -1,0 +1,1 @@
+"""The Temporal workers: one folder per domain."""
