@@ -12,6 +12,8 @@ from dotenv import dotenv_values
 
 from headrace.settings import Settings
 
+pytest_plugins = ["tests.support.databases"]
+
 
 @pytest_asyncio.fixture(scope="session")
 async def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, str]]:

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 def engine(url: str) -> AsyncEngine:
     """An engine for `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://...`. Opens nothing yet."""
-    made = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    # hide_parameters: an error's text goes into logs and payloads, and the rows hold prompts.
+    made = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
     if url.startswith("sqlite"):
         event.listen(made.sync_engine, "connect", _pragmas)
     return made

@@ -1,0 +1,1 @@
+"""Measurements. Every figure that the README quotes comes from here."""

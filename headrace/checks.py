@@ -1,0 +1,184 @@
+"""Questions about an environment, each answered with a sentence: what `headrace doctor` and `headrace status` show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+
+from headrace import kafka, s3, temporal
+from headrace.settings import Settings
+from headrace.store import migrate
+from headrace.store.engine import engine
+from schemas import names
+from schemas.errors import bounded
+from schemas.routes import RouteError, Routes, load_routes
+from schemas.topics import Topics
+
+Verdict = Literal["ok", "warning", "failed", "unreachable"]
+
+_PATIENCE_SECONDS = 8.0
+_MIN_RETENTION = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    """What is there, or what is wrong and what to do."""
+
+
+class _Wrong(Exception):  # noqa: N818 - an answer, not an accident
+    """The part answers, but is not as it must be."""
+
+
+async def all_findings(settings: Settings) -> list[Finding]:
+    """Every check, side by side, in a fixed order."""
+    checks: list[tuple[str, Callable[[Settings], Awaitable[str]]]] = [
+        ("kafka", _kafka),
+        ("topics", _topics),
+        ("temporal", _temporal),
+        ("search attributes", _search_attributes),
+        ("retention", _retention),
+        ("s3", _bucket),
+        ("database", _database),
+    ]
+    found = await asyncio.gather(*(_ask(name, check, settings) for name, check in checks))
+    return [_routes(settings), *found, *_keys(settings)]
+
+
+async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings: Settings) -> Finding:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return Finding(name, "ok", await check(settings))
+    except _Wrong as wrong:
+        return Finding(name, "failed", str(wrong))
+    except TimeoutError:
+        return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
+    except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
+        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}")
+
+
+def _address(name: str, settings: Settings) -> str:
+    if name in ("kafka", "topics"):
+        return f"{settings.kafka_bootstrap_servers} (HEADRACE_KAFKA_BOOTSTRAP_SERVERS)"
+    if name == "s3":
+        return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
+    if name == "database":
+        return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
+    return f"{settings.temporal_address} (TEMPORAL_ADDRESS)"
+
+
+def wanted_topics(settings: Settings, routes: Routes) -> list[str]:
+    """The topics that the routes and the notifier need."""
+    topics = Topics(settings.topic_prefix)
+    requests = [topics.requests(domain) for domain in routes.domains()]
+    return [
+        *requests,
+        *(topics.dead_letters(topic) for topic in requests),
+        *(topics.completions(domain) for domain in routes.domains()),
+        topics.history,
+    ]
+
+
+def _routes(settings: Settings) -> Finding:
+    try:
+        routes = load_routes(settings.routes_file)
+    except RouteError as error:
+        return Finding("routes", "failed", str(error))
+    return Finding("routes", "ok", f"{len(routes.schemas())} routes, domains {', '.join(routes.domains())}")
+
+
+async def _kafka(settings: Settings) -> str:
+    admin = kafka.admin(settings)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+    finally:
+        await admin.close()
+    return f"{len(cluster['brokers'])} broker at {settings.kafka_bootstrap_servers}"
+
+
+async def _topics(settings: Settings) -> str:
+    try:
+        wanted = wanted_topics(settings, load_routes(settings.routes_file))
+    except RouteError as error:
+        raise _Wrong("cannot say which topics: the routes cannot be loaded") from error
+    admin = kafka.admin(settings)
+    try:
+        await admin.start()
+        there = set(await admin.list_topics())
+    finally:
+        await admin.close()
+    missing = [topic for topic in wanted if topic not in there]
+    if missing:
+        raise _Wrong(f"missing: {', '.join(missing)}; run `headrace setup`")
+    return f"{len(wanted)} there"
+
+
+async def _temporal(settings: Settings) -> str:
+    client = await temporal.connect(settings)
+    return f"namespace {client.namespace} at {client.service_client.config.target_host}"
+
+
+async def _search_attributes(settings: Settings) -> str:
+    client = await temporal.connect(settings)
+    answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+    wanted = (names.SEARCH_ATTRIBUTE_EVENT_ID, names.SEARCH_ATTRIBUTE_USER_ID, names.SEARCH_ATTRIBUTE_EVENT_TYPE)
+    missing = [name for name in wanted if name not in answer.custom_attributes]
+    if missing:
+        raise _Wrong(f"not registered: {', '.join(missing)}; every start would be refused. Run `headrace setup`")
+    return f"{', '.join(wanted)} registered"
+
+
+async def _retention(settings: Settings) -> str:
+    client = await temporal.connect(settings)
+    answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
+    if kept < _MIN_RETENTION:
+        raise _Wrong(
+            f"namespace {client.namespace} forgets closed workflows after {kept}; a redelivered event would run again. Set it above Kafka's"
+            f" own retention: temporal operator namespace update -n {client.namespace} --retention 720h"
+        )
+    return f"closed workflows are kept for {kept.days} days"
+
+
+async def _bucket(settings: Settings) -> str:
+    client = s3.client(settings)
+    try:
+        buckets = await asyncio.to_thread(client.list_buckets)
+    finally:
+        client.close()
+    if settings.s3_bucket not in [bucket["Name"] for bucket in buckets["Buckets"]]:
+        raise _Wrong(f"bucket {settings.s3_bucket} is missing; run `headrace setup`")
+    return f"bucket {settings.s3_bucket} at {settings.s3_endpoint_url or 'AWS'}"
+
+
+async def _database(settings: Settings) -> str:
+    made = engine(settings.database_url)
+    try:
+        revision = await migrate.current(made)
+    finally:
+        await made.dispose()
+    if revision is None:
+        raise _Wrong("no tables; run `headrace setup`")
+    return f"revision {revision}"
+
+
+def _keys(settings: Settings) -> list[Finding]:
+    return [
+        Finding("openai", "ok", "OPENAI_API_KEY is set")
+        if settings.openai_api_key
+        else Finding("openai", "warning", "OPENAI_API_KEY is not set: requests with backend openai will fail"),
+        Finding("huggingface", "ok", "HF_TOKEN is set")
+        if settings.huggingface_token
+        else Finding("huggingface", "warning", "HF_TOKEN is not set: requests with backend huggingface will fail"),
+    ]

@@ -1,0 +1,53 @@
+"""`headrace completions`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from uuid import UUID
+
+from aiokafka.errors import KafkaError
+from pydantic_core import to_jsonable_python
+
+from headrace.cli.errors import CommandError, Exit
+from headrace.completions import Received, completions
+from headrace.settings import Settings
+from headrace.wire import Wire
+from schemas.catalog import Catalog, shipped
+from schemas.routes import load_routes
+
+
+async def show(settings: Settings, domain: str | None, *, event_id: UUID | None, follow: bool, as_json: bool) -> None:
+    """Prints each completion once. Raises `CommandError`: 2 unknown domain, 3 none for the event ID, 4 Kafka away."""
+    known = load_routes(settings.routes_file).domains()
+    if domain is not None and domain not in known:
+        raise CommandError(Exit.USAGE, f"no route is of the domain {domain!r}; there are: {', '.join(known)}")
+    wire = Wire.of(settings, Catalog(shipped()))
+    seen = 0
+    try:
+        found = completions(settings, wire, [domain] if domain else known, event_id=event_id, follow=follow)
+        async with contextlib.aclosing(found):
+            async for received in found:
+                seen += 1
+                print(_json(received) if as_json else _line(received), flush=True)
+                if event_id is not None:
+                    break
+    except KafkaError as error:
+        raise CommandError(
+            Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error}): is it up? `headrace status`"
+        ) from error
+    finally:
+        await wire.close()
+    if event_id is not None and not seen:
+        raise CommandError(Exit.NOT_FOUND, f"no completion of {event_id} yet; --follow waits for it")
+
+
+def _json(received: Received) -> str:
+    return json.dumps(to_jsonable_python(received.completion))
+
+
+def _line(received: Received) -> str:
+    completion = received.completion
+    error, result = completion["error"], completion["result"]
+    outcome = f"{error['code']}: {error['message']}" if error else (result or {}).get("url", "")
+    return f"{completion['completed_at']:%Y-%m-%d %H:%M:%S}  {completion['status']:<10}  {completion['event_id']}  {outcome}"

@@ -1,0 +1,182 @@
+"""The `headrace` command: parses, calls, and turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any, NoReturn
+from uuid import UUID
+
+import click
+import typer
+from pydantic import ValidationError
+
+from headrace.cli.errors import CommandError, Exit
+from headrace.lifecycle import leave
+from headrace.settings import Settings, load, state_dir
+
+app = typer.Typer(
+    name="headrace",
+    help="A bridge from Kafka to Temporal: one request event, one workflow, one completion event.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+@app.command()
+def up(detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False) -> None:
+    """Start the embedded stack and every service, supervised."""
+    from headrace.stack import control
+
+    if detach:
+        control.detach(state_dir(), say=_say)
+    else:
+        _run(control.up(state_dir(), _say))
+
+
+@app.command()
+def down(quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when nothing runs.")] = False) -> None:
+    """Stop what `up` started. Data stay."""
+    from headrace.stack import control
+
+    if control.down(state_dir()):
+        _say("stopped; data stay in " + str(state_dir()))
+    elif not quiet:
+        _say(f"nothing runs in {state_dir()}")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show each part: pid, address, health; lag, backlog, dead letters."""
+    from headrace.cli.status import show
+
+    _run(show(_settings(), state_dir(), as_json=as_json))
+
+
+@app.command()
+def setup() -> None:
+    """Make topics, tables, bucket and search attributes. Idempotent, for any environment."""
+    from headrace import setup as setting_up
+
+    _run(setting_up.run(_settings(), _say))
+
+
+@app.command()
+def ingress() -> None:
+    """Run the ingress in the foreground."""
+    _become("ingress")
+
+
+@app.command()
+def workers(domain: Annotated[str | None, typer.Option(help="Only this domain's worker.")] = None) -> None:
+    """Run the domain workers in the foreground."""
+    _become("workers", *(["--domain", domain] if domain else []))
+
+
+@app.command()
+def notifier() -> None:
+    """Run the notifier in the foreground."""
+    _become("notifier")
+
+
+@app.command()
+def produce(
+    record: Annotated[str, typer.Argument(help="Name of a request record, for example ImageGenerationRequested.")],
+    source: Annotated[str, typer.Option("--json", metavar="FILE|-", help="Requests, one JSON object a line.")],
+    key: Annotated[str | None, typer.Option(help="The Kafka key; the user ID unless given.")] = None,
+    event_id: Annotated[UUID | None, typer.Option(help="For a single request; drawn unless given.")] = None,
+) -> None:
+    """Send requests; print one event ID a line."""
+    from headrace.cli.produce import send
+
+    _run(send(_settings(), record, source, key=key, event_id=event_id))
+
+
+@app.command()
+def completions(
+    domain: Annotated[str | None, typer.Argument(help="For example image; every domain unless given.")] = None,
+    event_id: Annotated[UUID | None, typer.Option(help="Only this request's.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more; with --event-id until it is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print completions from the start of their topic, repeats dropped."""
+    from headrace.cli.completions import show
+
+    _run(show(_settings(), domain, event_id=event_id, follow=follow, as_json=as_json))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the environment and say what to do."""
+    from headrace.cli.doctor import show
+
+    _run(show(_settings(), as_json=as_json))
+
+
+def run() -> NoReturn:
+    """Entry point of the `headrace` script."""
+    leave(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """The command's exit code; everything it has to say is printed."""
+    try:
+        result = app(args=arguments, prog_name="headrace", standalone_mode=False)
+    except CommandError as error:
+        return _fail(error.code, str(error))
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`headrace completions | head -1`): nobody is left to tell. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    from headrace.setup import SetupError
+    from headrace.stack.errors import StackError
+    from schemas.routes import RouteError
+
+    try:
+        asyncio.run(work)
+    except (StackError, RouteError) as error:
+        raise CommandError(Exit.FAILED, str(error)) from error
+    except SetupError as error:
+        raise CommandError(Exit.UNREACHABLE, str(error)) from error
+
+
+def _settings() -> Settings:
+    try:
+        return load()
+    except ValidationError as error:
+        wrong = "; ".join(f"HEADRACE_{str(found['loc'][0]).upper()}: {found['msg']}" for found in error.errors())
+        raise CommandError(Exit.USAGE, f"the settings cannot be used: {wrong}") from error
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly."""
+    _settings()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _fail(code: Exit, text: str) -> int:
+    typer.echo(f"headrace: {text}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    run()

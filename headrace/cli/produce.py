@@ -1,0 +1,97 @@
+"""`headrace produce`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID, uuid4
+
+from aiokafka.errors import KafkaError
+from anyio import to_thread
+from pydantic import ValidationError
+
+from headrace.cli.errors import CommandError, Exit
+from headrace.producer import RequestProducer
+from headrace.settings import Settings
+from headrace.wire import Wire
+from schemas.catalog import Catalog, shipped
+from schemas.request import Request
+from schemas.routes import Route, Routes, load_routes
+
+
+async def send(settings: Settings, record: str, source: str, *, key: str | None, event_id: UUID | None) -> None:
+    """Sends each line's request and prints its event ID once Kafka has acknowledged it.
+
+    Raises `CommandError`: 2 for a line that is no such request (what came before it is sent), 4 when Kafka does not answer.
+    """
+    routes = load_routes(settings.routes_file)
+    route = _route(routes, record)
+    with _open(source) as lines:
+        async with _producer(settings, routes) as producer:
+            number = 0
+            while line := await to_thread.run_sync(lines.readline):
+                number += 1
+                if not line.strip():
+                    continue
+                if event_id is not None and number > 1:
+                    raise CommandError(Exit.USAGE, "--event-id is for one request, and there is a second line")
+                request = _request(route, line, number, event_id)
+                await producer.send(request, record=route.record, key=key)
+                print(request.event_id, flush=True)
+
+
+def _route(routes: Routes, record: str) -> Route:
+    known = [schema.name for schema in routes.schemas()]
+    for name in known:
+        if record in (name, name.rsplit(".", 1)[-1]):
+            route = routes.find(name)
+            if route is not None:
+                return route
+    raise CommandError(Exit.USAGE, f"no route is for the record {record!r}; there are: {', '.join(known)}")
+
+
+def _open(source: str) -> IO[str]:
+    if source == "-":
+        # A descriptor of its own: closing it must not close the process's standard input.
+        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
+    try:
+        return Path(source).open(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(Exit.USAGE, f"{source} cannot be read: {error.strerror}") from error
+
+
+def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Request:
+    try:
+        fields: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CommandError(Exit.USAGE, f"line {number} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise CommandError(Exit.USAGE, f"line {number} is not a JSON object")
+    fields.setdefault("event_id", str(uuid4()))
+    fields.setdefault("requested_at", datetime.now(UTC).isoformat())
+    if event_id is not None:
+        fields["event_id"] = str(event_id)
+    try:
+        return route.model.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, found['loc'])) or 'request'}: {found['msg']}" for found in error.errors())
+        raise CommandError(Exit.USAGE, f"line {number} is no {route.record}: {wrong}") from error
+
+
+@asynccontextmanager
+async def _producer(settings: Settings, routes: Routes) -> AsyncIterator[RequestProducer]:
+    wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
+    try:
+        async with RequestProducer(settings, wire) as producer:
+            yield producer
+    except KafkaError as error:
+        raise CommandError(
+            Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not take the request ({error}): `headrace status`"
+        ) from error
+    finally:
+        await wire.close()

@@ -1,0 +1,68 @@
+"""`headrace status`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from headrace.cli.errors import CommandError, Exit
+from headrace.figures import Figures, figures
+from headrace.settings import Settings
+from headrace.stack import control
+
+_PATIENCE_SECONDS = 10.0
+_COLOURS = {"healthy": "green", "starting": "yellow"}
+
+
+async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
+    """Prints each part. Raises `CommandError` (4) when one is not healthy, or nothing was started here."""
+    parts = control.read_state(state_dir)
+    if not parts:
+        raise CommandError(
+            Exit.UNREACHABLE, f"nothing runs in {state_dir}: `headrace up --detach` starts it; `headrace doctor` looks elsewhere"
+        )
+    health = await asyncio.gather(*(control.probe(part) for part in parts))
+    counted = await _figures(settings)
+    rows = [
+        {"part": part.part, "pid": part.pid, "address": part.address, "health": found, **_counts(part.part, counted)}
+        for part, found in zip(parts, health, strict=True)
+    ]
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        Console().print(_table(rows))
+        if counted is not None:
+            print(f"\nlag {counted.lag} records, backlog {counted.backlog} runs, dead letters {counted.dead_letters}")
+    sick = [row["part"] for row in rows if row["health"] != "healthy"]
+    if sick:
+        raise CommandError(Exit.UNREACHABLE, f"not healthy: {', '.join(sick)}; the logs are in {state_dir / 'logs'}")
+
+
+async def _figures(settings: Settings) -> Figures | None:
+    """None when Kafka or Temporal does not answer; their rows say so."""
+    try:
+        return await asyncio.wait_for(figures(settings), _PATIENCE_SECONDS)
+    except Exception:  # noqa: BLE001 - whatever a client raises
+        return None
+
+
+def _counts(part: str, counted: Figures | None) -> dict[str, int | None]:
+    if part == "ingress":
+        return {"lag": counted.lag if counted else None, "dead_letters": counted.dead_letters if counted else None}
+    if part == "workers":
+        return {"backlog": counted.backlog if counted else None}
+    return {}
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("part", "pid", "health", "address", box=None, pad_edge=False)
+    for row in rows:
+        colour = _COLOURS.get(row["health"], "red")
+        table.add_row(row["part"], str(row["pid"] or "-"), f"[{colour}]{row['health']}[/]", row["address"] or "-")
+    return table

@@ -1,0 +1,1 @@
+"""`make demo`: real requests through the real path, verified and shown."""

@@ -1,0 +1,123 @@
+"""Follows the demo's records through Kafka and Temporal, as any user could."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from temporalio.client import Client
+
+from headrace import kafka
+from headrace.demo.plan import Case
+from headrace.figures import figures
+from headrace.settings import Settings
+from headrace.wire import Wire
+from schemas import headers
+from schemas.topics import Topics
+
+_POLL_SECONDS = 0.3
+_UNDER_WAY = ("waiting", "sent", "running")
+
+
+class Watch:
+    """Moves the cases' states as the completions, dead letters and runs come in."""
+
+    def __init__(self, settings: Settings, wire: Wire, client: Client, cases: list[Case]) -> None:
+        self._settings, self._wire, self._client = settings, wire, client
+        self._topics = Topics(settings.topic_prefix)
+        self._cases = cases
+        self._by_event: dict[UUID, Case] = {case.event_id: case for case in cases if case.event_id and case.kind != "repeat"}
+        self._sent: dict[int, float] = {}
+        self._changed = asyncio.Event()
+        self.completions: Counter[UUID] = Counter()
+        """Completion records by event ID, repeats not dropped."""
+        self.runs: Counter[UUID] = Counter()
+        """Runs by event ID."""
+
+    def sent(self, case: Case) -> None:
+        case.state = "sent"
+        self._sent[id(case)] = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Reads everything that is written to the topics from now on, while the block runs."""
+        topics = [self._topics.completions("image"), self._topics.dead_letters(self._topics.requests("image"))]
+        consumer = kafka.consumer(self._settings)
+        await consumer.start()
+        try:
+            await _to_the_end(consumer, topics)
+            async with asyncio.TaskGroup() as tasks:
+                reading = [tasks.create_task(self._read(consumer)), tasks.create_task(self._poll_runs())]
+                yield
+                for task in reading:
+                    task.cancel()
+        finally:
+            await consumer.stop()
+
+    async def all_ended(self) -> None:
+        """Returns when every record but the repeat has its answer."""
+        while any(case.state in _UNDER_WAY and case.kind != "repeat" for case in self._cases):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def no_lag(self) -> None:
+        """Returns when the ingress has committed the end of every partition."""
+        while (await figures(self._settings)).lag:  # noqa: ASYNC110 - Kafka does not tell; it is asked
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        async for record in consumer:
+            if record.topic.endswith(".dlq"):
+                self._dead_letter(record.value, dict(record.headers))
+            else:
+                self._completion((await self._wire.decode(record.value)).value)
+
+    def _dead_letter(self, value: bytes | None, found: dict[str, bytes]) -> None:
+        for case in self._cases:
+            if case.kind == "unreadable" and case.value == value:
+                self._ended(case, f"dead letter {found[headers.DLQ_REASON].decode()}")
+
+    def _completion(self, completion: dict[str, object]) -> None:
+        case = self._by_event.get(completion["event_id"])  # type: ignore[arg-type]
+        if case is None or case.event_id is None:
+            return
+        self.completions[case.event_id] += 1
+        case.completion = completion
+        error = completion["error"]
+        code = f" {error['code']}" if isinstance(error, dict) else ""
+        self._ended(case, f"{completion['status']}{code}")
+
+    def _ended(self, case: Case, state: str) -> None:
+        case.state = state
+        case.seconds = time.monotonic() - self._sent[id(case)]
+        self._changed.set()
+
+    async def _poll_runs(self) -> None:
+        while True:
+            await self.count_runs()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def count_runs(self) -> None:
+        """Asks Temporal for the runs of every request that was sent."""
+        wanted = " OR ".join(f"EventId = '{event_id}'" for event_id in self._by_event)
+        found: Counter[UUID] = Counter()
+        async for run in self._client.list_workflows(wanted):
+            event_id = UUID(run.id.split("-", 1)[1])
+            found[event_id] += 1
+            case = self._by_event[event_id]
+            if case.state == "sent":
+                case.state = "running"
+        self.runs = found
+
+
+async def _to_the_end(consumer: AIOKafkaConsumer, topics: list[str]) -> None:
+    await consumer.topics()
+    partitions = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
+    consumer.assign(partitions)
+    for partition, end in (await consumer.end_offsets(partitions)).items():
+        consumer.seek(partition, end)

@@ -1,0 +1,67 @@
+"""The SQL tables, portable between SQLite and PostgreSQL. Each has one owner; a change here comes with a migration."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, MetaData, String, Table, Text, Uuid
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment, kept in UTC: SQLite has no time zones and would give back another moment than it was given."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+METADATA = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_name)s"})
+
+COMPLETIONS = Table(
+    "completions",
+    METADATA,
+    Column("completion_id", Uuid, primary_key=True),
+    Column("event_id", Uuid, nullable=False, index=True),
+    Column("record", String, nullable=False),
+    Column("topic", String, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("published_at", Instant, nullable=False),
+)
+"""The notifier's: which completion Kafka has acknowledged, and where."""
+
+HISTORY = Table(
+    "history",
+    METADATA,
+    Column("history_id", Uuid, primary_key=True),
+    Column("event_id", Uuid, nullable=False, index=True),
+    Column("user_id", String, nullable=False, index=True),
+    Column("domain", String, nullable=False),
+    Column("workflow_id", String, nullable=False),
+    Column("run_id", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("key", Text),
+    Column("url", Text),
+    Column("size_bytes", BigInteger),
+    Column("sha256", String),
+    Column("error_code", String),
+    Column("error_message", Text),
+    Column("recorded_at", Instant, nullable=False),
+    Column("published_topic", String),
+    Column("published_partition", Integer),
+    Column("published_offset", BigInteger),
+)
+"""The notifier's: what became of each request, and where its event is in the history topic; null until Kafka has acknowledged it."""

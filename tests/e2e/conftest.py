@@ -1,0 +1,57 @@
+"""The whole system, started once for this tier: every part and every service, supervised."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from headrace.settings import STATE_DIR_VARIABLE, Settings, load
+from headrace.stack.supervisor import Stack
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system and the `headrace` command in it."""
+
+    folder: Path
+    settings: Settings
+
+    async def headrace(self, *arguments: str, stdin: str = "") -> Answer:
+        return await run_headrace(self.folder, *arguments, stdin=stdin)
+
+
+async def run_headrace(folder: Path, *arguments: str, stdin: str = "") -> Answer:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "headrace.cli.main", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, STATE_DIR_VARIABLE: str(folder)},
+    )
+    async with asyncio.timeout(90):
+        out, err = await process.communicate(stdin.encode())
+    return Answer(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest_asyncio.fixture(scope="package")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    folder = tmp_path_factory.mktemp("system")
+    async with Stack(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(STATE_DIR_VARIABLE, str(folder))
+            settings = load()
+        yield System(folder, settings)

@@ -1,0 +1,116 @@
+"""The command as an operator or a shell script uses it, against the whole running system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from tests.e2e.conftest import System, run_headrace
+
+ROOT = Path(__file__).parents[2]
+PARTS = {"kafka", "temporal", "temporal-ui", "s3", "ingress", "workers", "notifier"}
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_requests_fed_from_a_shell_come_back_as_completions(system: System) -> None:
+    requests = [
+        {"user_id": "shell", "prompt": f"A paper boat, number {number}", "backend": "local", "size": "128x128"} for number in range(3)
+    ]
+    produced = await system.headrace("produce", "ImageGenerationRequested", "--json", "-", stdin="\n".join(map(json.dumps, requests)))
+    assert produced.code == 0, produced.err
+    event_ids = produced.out.split()
+    assert len({UUID(event_id) for event_id in event_ids}) == 3
+    for event_id in event_ids:
+        answer = await system.headrace("completions", "image", "--event-id", event_id, "--follow", "--json")
+        assert answer.code == 0, answer.err
+        [completion] = lines(answer.out)
+        assert completion["event_id"] == event_id
+        assert completion["status"] == "SUCCEEDED"
+        assert completion["workflow_id"] == f"image-{event_id}"
+        assert completion["user_id"] == "shell"
+    listed = await system.headrace("completions", "--json")
+    assert set(event_ids) <= {completion["event_id"] for completion in lines(listed.out)}
+
+
+async def test_the_same_event_id_twice_is_one_completion(system: System) -> None:
+    event_id = str(uuid4())
+    request = json.dumps({"user_id": "twice", "prompt": "One and the same", "backend": "local", "size": "128x128"})
+    for _ in range(2):
+        produced = await system.headrace("produce", "ImageGenerationRequested", "--json", "-", "--event-id", event_id, stdin=request)
+        assert (produced.code, produced.out.strip()) == (0, event_id)
+    first = await system.headrace("completions", "image", "--event-id", event_id, "--follow", "--json")
+    assert lines(first.out)[0]["status"] == "SUCCEEDED"
+    listed = await system.headrace("completions", "image", "--json")
+    assert [completion["event_id"] for completion in lines(listed.out)].count(event_id) == 1
+
+
+async def test_a_client_that_imports_nothing_of_headrace_gets_its_completion(system: System, tmp_path: Path) -> None:
+    script = tmp_path / "plain_client.py"
+    script.write_text((ROOT / "docs/examples/plain_client.py").read_text())
+    assert "headrace" not in [word.split(".")[0] for word in script.read_text().split() if word != "headrace"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", str(script), system.settings.kafka_bootstrap_servers, str(ROOT / "schemas/avro/image")),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert json.loads(out)["status"] == "SUCCEEDED"
+
+
+async def test_status_shows_every_part_healthy(system: System) -> None:
+    answer = await system.headrace("status", "--json")
+    assert answer.code == 0, answer.err
+    parts = {str(part["part"]): part for part in lines(answer.out)}
+    assert set(parts) >= PARTS
+    assert {part["health"] for part in parts.values()} == {"healthy"}
+    assert all(isinstance(part["pid"], int) and part["address"] for part in parts.values())
+    assert isinstance(parts["ingress"]["lag"], int)
+    assert (await system.headrace("status")).code == 0
+
+
+async def test_doctor_finds_nothing_wrong_after_setup(system: System) -> None:
+    assert (await system.headrace("setup")).code == 0
+    answer = await system.headrace("doctor", "--json")
+    assert answer.code == 0, answer.out + answer.err
+    verdicts = {str(finding["check"]): finding["verdict"] for finding in lines(answer.out)}
+    assert {check for check, verdict in verdicts.items() if verdict == "ok"} >= {
+        "kafka",
+        "topics",
+        "temporal",
+        "s3",
+        "database",
+        "retention",
+    }
+
+
+async def test_wrong_usage_ends_with_2_and_a_sentence(system: System) -> None:
+    for arguments, stdin, says in (
+        (("produce", "NoSuchRecord", "--json", "-"), "{}", "no route is for the record 'NoSuchRecord'"),
+        (("produce", "ImageGenerationRequested", "--json", "-"), "{oops", "line 1 is not JSON"),
+        (("produce", "ImageGenerationRequested", "--json", "-"), '{"user_id": "u", "prompt": ""}', "prompt: String should have at least 1"),
+        (("produce", "ImageGenerationRequested", "--json", "/nowhere"), "", "/nowhere cannot be read"),
+        (("completions", "weather"), "", "no route is of the domain 'weather'"),
+        (("nonsense",), "", "No such command"),
+    ):
+        answer = await system.headrace(*arguments, stdin=stdin)
+        assert answer.code == 2, (arguments, answer)
+        assert says in answer.err
+        assert "Traceback" not in answer.err
+
+
+async def test_an_event_that_nobody_has_seen_ends_with_3(system: System) -> None:
+    answer = await system.headrace("completions", "image", "--event-id", str(uuid4()))
+    assert answer.code == 3
+    assert "no completion of" in answer.err
+
+
+async def test_nothing_running_ends_with_4(tmp_path: Path) -> None:
+    status = await run_headrace(tmp_path, "status")
+    assert status.code == 4
+    assert "headrace up" in status.err
