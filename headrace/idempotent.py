@@ -1,7 +1,7 @@
 """An idempotent `acks=all` producer that outlives the records a broker refuses.
 
-One refused record (too large, bad timestamp) spends a sequence number that aiokafka never gives back: every later record of that partition is
-refused as out of order, for as long as that producer lives. So it is replaced by a new one on every error that is not passing.
+One refused record (too large, bad timestamp) spends a sequence number that aiokafka never gives back: every later record of that partition
+is refused as out of order, for as long as that producer lives. So it is replaced by a new one on every error that is not passing.
 """
 
 from __future__ import annotations
@@ -20,24 +20,21 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
+    ProducerClosed,
     RecordListTooLargeError,
-    UnknownError,
 )
 
 from headrace import kafka
 from headrace.settings import Settings
 from schemas.completion import Published
-from schemas.errors import Transient
 from schemas.headers import Headers
 
 log = structlog.get_logger(__name__)
 
 _REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, InvalidTopicError, PolicyViolationError)
-_INVALID_RECORD = 87
-"""Kafka's INVALID_RECORD, which aiokafka does not know by name."""
 
 
-class RecordRefused(Exception):  # noqa: N818 - named for what happened
+class RecordRefused(KafkaError):  # type: ignore[misc]  # noqa: N818 - aiokafka is untyped; named for what happened
     """The broker will never take this record as it is."""
 
 
@@ -76,27 +73,25 @@ class IdempotentProducer:
         It waits for as long as the broker is away. A caller that stops waiting has not called the record back: it is delivered once the
         broker is there again.
 
-        Raises `RecordRefused` for a record that can never be sent, `Transient` for every other error: the record was not delivered then,
-        or it is not known whether it was.
+        Raises `RecordRefused` for a record that can never be sent, any other `KafkaError` for one that was not delivered or of which nobody
+        knows.
         """
         producer = self._current
         if producer is None:
-            raise Transient("the producer is stopped")
+            raise ProducerClosed("the producer is stopped")
         try:
             queued = await producer.send(topic, value=value, key=key, headers=headers)
         except MessageSizeTooLargeError as error:  # by the client, before the record got a sequence number
             raise RecordRefused(_refusal(topic, len(value), error)) from error
-        except KafkaError as error:
-            raise _transient(topic, error) from error
         try:
             acknowledged = await queued
         except KafkaError as error:
             if error.retriable:
-                raise _transient(topic, error) from error
+                raise
             log.warning("producer_replaced", topic=topic, error=repr(error))
             await self._replace(producer)
-            if not _is_refusal(error):
-                raise _transient(topic, error) from error
+            if not isinstance(error, _REFUSALS):
+                raise
             return await self._alone(topic, key=key, value=value, headers=headers)
         return Published(topic=topic, partition=acknowledged.partition, offset=acknowledged.offset)
 
@@ -106,10 +101,8 @@ class IdempotentProducer:
         try:
             producer = await self._started(idempotent=False)
             acknowledged = await producer.send_and_wait(topic, value=value, key=key, headers=headers)
-        except KafkaError as error:
-            if _is_refusal(error):
-                raise RecordRefused(_refusal(topic, len(value), error)) from error
-            raise _transient(topic, error) from error
+        except _REFUSALS as error:
+            raise RecordRefused(_refusal(topic, len(value), error)) from error
         finally:
             if producer is not None:
                 self._retire(producer)
@@ -151,16 +144,11 @@ async def _stop(producer: AIOKafkaProducer) -> None:
     except KafkaError as error:
         log.warning("producer_not_stopped_cleanly", error=repr(error))
     finally:
-        await producer.client.close()  # skipped by a stop() that was cut off
-
-
-def _is_refusal(error: KafkaError) -> bool:
-    return isinstance(error, _REFUSALS) or (isinstance(error, UnknownError) and getattr(error, "errno", None) == _INVALID_RECORD)
+        # Both are skipped by a stop() that was cut off, and would go on for ever.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(producer._sender.close(), 1)  # noqa: SLF001 - aiokafka has no other way
+        await producer.client.close()
 
 
 def _refusal(topic: str, size: int, error: KafkaError) -> str:
     return f"Kafka refuses a record of {size} bytes for {topic}: {type(error).__name__}"
-
-
-def _transient(topic: str, error: KafkaError) -> Transient:
-    return Transient(f"Kafka has not taken a record for {topic}: {error!r}")

@@ -8,17 +8,18 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from dotenv import dotenv_values
 
 from headrace.settings import Settings
+from headrace.stack.supervisor import Stack
 
 pytest_plugins = ["tests.support.databases"]
 
 
 @pytest_asyncio.fixture(scope="session")
 async def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, str]]:
-    """Addresses of a running stack as environment variables."""
-    yield {k: v for k, v in dotenv_values("/tmp/devstack/env").items() if v}  # TEMPORARY until headrace.stack is there
+    """The real Kafka, Temporal and S3, started once for the run, as environment variables."""
+    async with Stack(tmp_path_factory.mktemp("stack"), services=False) as stack:
+        yield stack.addresses.environment()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
         Console().print(_table(rows))
         if counted is not None:
             print(f"\nlag {counted.lag} records, backlog {counted.backlog} runs, dead letters {counted.dead_letters}")
-    sick = [row["part"] for row in rows if row["health"] != "healthy"]
+    sick = [str(row["part"]) for row in rows if row["health"] != "healthy"]
     if sick:
         raise CommandError(Exit.UNREACHABLE, f"not healthy: {', '.join(sick)}; the logs are in {state_dir / 'logs'}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from schemas.completion import Status
@@ -33,7 +33,7 @@ class Case:
     state: str = "waiting"
     seconds: float | None = None
     """From produce to completion."""
-    completion: dict[str, object] | None = field(default=None, repr=False)
+    completion: dict[str, Any] | None = field(default=None, repr=False)
 
 
 _PROMPTS = [

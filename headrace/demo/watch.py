@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -82,8 +83,8 @@ class Watch:
             if case.kind == "unreadable" and case.value == value:
                 self._ended(case, f"dead letter {found[headers.DLQ_REASON].decode()}")
 
-    def _completion(self, completion: dict[str, object]) -> None:
-        case = self._by_event.get(completion["event_id"])  # type: ignore[arg-type]
+    def _completion(self, completion: dict[str, Any]) -> None:
+        case = self._by_event.get(completion["event_id"])
         if case is None or case.event_id is None:
             return
         self.completions[case.event_id] += 1

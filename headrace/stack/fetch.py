@@ -90,8 +90,7 @@ async def ensure_jars(say: Say, folder: Path, jars: Sequence[Jar] | None = None,
     wanted = pinned_jars() if jars is None else jars
     if missing(wanted, folder):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "fetch.lock")
+            lock = _lock(folder)
             if not await lock.take_within(LOCK_SECONDS):
                 raise StackError(f"another process has been fetching Kafka into {folder} for {LOCK_SECONDS:.0f} s: end it and try again")
         except OSError as error:
@@ -104,6 +103,11 @@ async def ensure_jars(say: Say, folder: Path, jars: Sequence[Jar] | None = None,
         finally:
             lock.release()
     return [folder / jar.name for jar in wanted]
+
+
+def _lock(folder: Path) -> FileLock:
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "fetch.lock")
 
 
 def _maven_central() -> str:

@@ -14,6 +14,8 @@ from headrace.stack.state import StateFolder
 
 LEAST_FREE = 500 * MEBIBYTE
 LEFTOVER_SECONDS = 3.0
+LOOK_SECONDS = 0.2
+"""Longer than `headrace status` holds the lock to see whether it is held."""
 
 
 class Claim:
@@ -37,7 +39,7 @@ class Claim:
         try:
             for folder in (state.path, state.data, state.logs, state.temporary):
                 folder.mkdir(parents=True, exist_ok=True)
-            if not self._supervisor.take():
+            if not await self._supervisor.take_within(LOOK_SECONDS):
                 raise StackError(
                     f"a stack is already running in {state.path} as pid {read_pid(state.supervisor_lock)}: look at it with "
                     "`headrace status`, end it with `headrace down`, or set HEADRACE_STATE_DIR to another folder"
@@ -63,7 +65,7 @@ class Claim:
         kill_leftovers(self._state)
         if not await self._parts.take_within(LEFTOVER_SECONDS):
             raise StackError(
-                f"processes of an earlier stack still run in {self._state.path} (see `headrace status` for their pids): end them and try again"
+                f"processes of an earlier stack still run in {self._state.path} (`headrace status` shows their pids): end them first"
             )
 
     def release(self) -> None:

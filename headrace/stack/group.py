@@ -75,10 +75,10 @@ class Group:
                 _close_input(self._warden)
             try:
                 self._warden = await self._start_warden(self.id)
-            except (PermissionError, subprocess.SubprocessError):
-                self._warden = await self._start_warden(0)  # nobody is left in the old group: a new one
-            if not self.id or os.getpgid(self._warden.pid) != self.id:
-                self.id = self._warden.pid
+            except PermissionError:
+                self.id = 0  # nobody is left in the old group: a new one
+                self._warden = await self._start_warden(self.id)
+            self.id = self.id or self._warden.pid
             self._changed()
 
     async def _start_warden(self, group: int) -> Process:

@@ -33,7 +33,17 @@ def server() -> Iterator[Path]:
         shutil.chown(folder, user)
     binaries, data = _binaries(), folder / "data"
     try:
-        initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]
+        initdb: list[str | Path] = [
+            binaries / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]
         subprocess.run(initdb, user=user, cwd=folder, check=True, capture_output=True)
         options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"]
         log = folder / "log"

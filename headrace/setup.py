@@ -1,0 +1,190 @@
+"""Makes what the services need and do not make themselves: topics, tables, the bucket, search attributes. Idempotent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin import NewTopic
+from aiokafka.errors import KafkaError, for_code
+from botocore.exceptions import BotoCoreError, ClientError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from headrace import kafka, s3, temporal
+from headrace.settings import Settings
+from headrace.store import migrate
+from headrace.store.engine import engine
+from schemas import names
+from schemas.errors import bounded
+from schemas.routes import Routes, load_routes
+from schemas.topics import Topics
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+PARTITIONS = 6
+"""Of a new topic. More can be added later; records of one key then go to another partition than those before them."""
+MAX_REPLICAS = 3
+SEARCH_ATTRIBUTES = (names.SEARCH_ATTRIBUTE_EVENT_ID, names.SEARCH_ATTRIBUTE_USER_ID, names.SEARCH_ATTRIBUTE_EVENT_TYPE)
+
+_TEMPORAL_SECONDS = 10.0
+_VISIBLE_SECONDS = 30.0
+_ALREADY_EXISTS = 36
+_KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+
+Say = Callable[[str], None]
+
+
+class SetupError(Exception):
+    """A part could not be set up; the text names it, its address and the setting."""
+
+
+async def run(settings: Settings, say: Say = print) -> None:
+    """Says one line for each thing made or found. Raises `SetupError`, and `schemas.routes.RouteError`."""
+    routes = load_routes(settings.routes_file)
+    await _topics(settings, routes, say)
+    await _tables(settings, say)
+    await _bucket(settings, say)
+    await _search_attributes(settings, say)
+
+
+def topic_configs(settings: Settings, routes: Routes) -> dict[str, dict[str, str]]:
+    """Every topic that is needed, with what differs from the broker's own configuration."""
+    topics = Topics(settings.topic_prefix)
+    wanted: dict[str, dict[str, str]] = {}
+    for domain in routes.domains():
+        requests = topics.requests(domain)
+        wanted[requests] = {}
+        # A dead letter waits for somebody, however long that takes.
+        wanted[topics.dead_letters(requests)] = {"max.message.bytes": str(kafka.MAX_RECORD_BYTES), "retention.ms": "-1"}
+        wanted[topics.completions(domain)] = {}
+    wanted[topics.history] = {}
+    return wanted
+
+
+async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
+    wanted = topic_configs(settings, routes)
+    admin = kafka.admin(settings)
+    try:
+        await admin.start()
+        there = set(await admin.list_topics())
+        replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+        new = [
+            NewTopic(name=topic, num_partitions=PARTITIONS, replication_factor=replicas, topic_configs=config)
+            for topic, config in wanted.items()
+            if topic not in there
+        ]
+        # It does not raise: each topic has its own answer.
+        answers = (await admin.create_topics(new)).topic_errors if new else []
+    except KafkaError as error:
+        raise _away("Kafka", settings.kafka_bootstrap_servers, "HEADRACE_KAFKA_BOOTSTRAP_SERVERS", error) from error
+    finally:
+        await admin.close()
+    for topic, code, *message in answers:
+        if code not in (0, _ALREADY_EXISTS):
+            detail = f"{for_code(code).__name__}: {(message or [''])[0] or ''}".rstrip(": ")
+            raise SetupError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
+    made = {topic for topic, code, *_ in answers if code == 0}
+    for topic in wanted:
+        say(f"topic {topic}: made, {PARTITIONS} partitions, {replicas} replicas" if topic in made else f"topic {topic}: there")
+
+
+async def _tables(settings: Settings, say: Say) -> None:
+    try:
+        database = engine(settings.database_url)
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise SetupError(f"HEADRACE_DATABASE_URL cannot be used ({error}): sqlite+aiosqlite:///FILE or postgresql+asyncpg://...") from error
+    url = database.url.render_as_string(hide_password=True)
+    try:
+        before = await migrate.current(database)
+        await migrate.upgrade(database)
+    except (SQLAlchemyError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise _away("The database", url, "HEADRACE_DATABASE_URL", cause or error) from error
+    finally:
+        await database.dispose()
+    say(f"tables in {url}: {'there' if before == migrate.newest() else f'made, revision {migrate.newest()}'}")
+
+
+async def _bucket(settings: Settings, say: Say) -> None:
+    address = settings.s3_endpoint_url or f"AWS, region {settings.s3_region}"
+    try:
+        client = s3.client(settings)
+        try:
+            made = await asyncio.to_thread(_make_bucket, client, settings)
+        finally:
+            client.close()
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise _away(f"The bucket {settings.s3_bucket} at S3", address, "HEADRACE_S3_ENDPOINT_URL and HEADRACE_S3_BUCKET", error) from error
+    say(f"bucket {settings.s3_bucket}: {'made' if made else 'there'}")
+
+
+def _make_bucket(client: S3Client, settings: Settings) -> bool:
+    try:
+        client.head_bucket(Bucket=settings.s3_bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket", "NotFound"):
+            raise
+    else:
+        return False
+    place: dict[str, Any] = {}
+    if settings.s3_endpoint_url is None and settings.s3_region != "us-east-1":
+        place["CreateBucketConfiguration"] = {"LocationConstraint": settings.s3_region}
+    try:
+        client.create_bucket(Bucket=settings.s3_bucket, **place)
+    except client.exceptions.BucketAlreadyOwnedByYou:
+        return False
+    return True
+
+
+async def _search_attributes(settings: Settings, say: Say) -> None:
+    try:
+        client = await asyncio.wait_for(temporal.connect(settings), _TEMPORAL_SECONDS)
+        new = await asyncio.wait_for(_add_search_attributes(client), _TEMPORAL_SECONDS)
+        await _until_visible(client)
+    except (RPCError, RuntimeError, TimeoutError) as error:
+        raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
+    for name in SEARCH_ATTRIBUTES:
+        say(f"search attribute {name}: {'made' if name in new else 'there'}")
+
+
+async def _add_search_attributes(client: Client) -> set[str]:
+    answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+    there = answer.custom_attributes
+    for name in SEARCH_ATTRIBUTES:
+        if name in there and there[name] != _KEYWORD:
+            raise SetupError(
+                f"namespace {client.namespace} has a search attribute {name} that is no Keyword: remove it with `temporal operator"
+                f" search-attribute remove --name {name}`, or use another namespace (TEMPORAL_NAMESPACE)"
+            )
+    new = {name for name in SEARCH_ATTRIBUTES if name not in there}
+    if new:
+        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=dict.fromkeys(new, _KEYWORD))
+        await client.operator_service.add_search_attributes(request)
+    return new
+
+
+async def _until_visible(client: Client) -> None:
+    """Until the server takes the attributes: before that it refuses every start that carries one."""
+    query = " AND ".join(f"{name} = 'x'" for name in SEARCH_ATTRIBUTES)
+    deadline = time.monotonic() + _VISIBLE_SECONDS
+    while True:
+        try:
+            await client.count_workflows(query)
+        except RPCError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return
+
+
+def _away(part: str, address: str, setting: str, error: BaseException) -> SetupError:
+    detail = bounded(str(error) or type(error).__name__, 300)
+    return SetupError(f"{part} ({address}) cannot be set up: {detail}. Is it up, and is {setting} right?")

@@ -1,0 +1,122 @@
+"""`python -m notifier`: a Temporal worker that publishes completions and history."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from headrace import health, temporal
+from headrace.idempotent import IdempotentProducer
+from headrace.lifecycle import run_service
+from headrace.settings import Settings
+from headrace.store import migrate
+from headrace.store.engine import engine
+from headrace.wire import Wire
+from notifier.history import HistoryActivities
+from notifier.producer import OnceProducer
+from notifier.publish import CompletionActivities
+from schemas import names
+from schemas.catalog import Catalog, shipped
+from schemas.errors import bounded
+from schemas.topics import Topics
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_MAX_BACKOFF = 10.0
+_GRACE = timedelta(seconds=5)
+"""For activities that run when the process is told to stop: one acknowledgement takes milliseconds, and without a broker none comes."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The process was told to stop while it waited for a part."""
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    ready = False
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(health.serve(settings.health_port, lambda: ready and not stop.is_set()))
+        with contextlib.suppress(Stopped):
+            database = engine(settings.database_url)
+            stack.push_async_callback(database.dispose)
+            await until_there("database", lambda: _tables(database), stop)
+            activities = await stack.enter_async_context(publishing(settings, database, stop))
+            client = await until_there("temporal", lambda: temporal.connect(settings), stop)
+            worker = build_worker(client, names.QUEUE_NOTIFICATIONS, activities)
+            ready = True
+            log.info("notifier_started", queue=names.QUEUE_NOTIFICATIONS)
+            await _run(worker, stop)
+
+
+@contextlib.asynccontextmanager
+async def publishing(settings: Settings, database: AsyncEngine, stop: asyncio.Event) -> AsyncIterator[list[Callable[..., Any]]]:
+    """The notifier's activities with all that they need. Raises `Stopped`."""
+    async with contextlib.AsyncExitStack() as stack:
+        wire = Wire.of(settings, Catalog(shipped()))
+        stack.push_async_callback(wire.close)
+        producer = IdempotentProducer(settings)
+        await until_there("kafka", producer.__aenter__, stop)
+        stack.push_async_exit(producer)
+        once = OnceProducer(producer)
+        stack.push_async_callback(once.close)
+        topics = Topics(settings.topic_prefix)
+        yield [
+            CompletionActivities(database, once, wire, topics).send_completion_notification,
+            HistoryActivities(database, once, wire, topics).update_generation_history,
+        ]
+
+
+def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
+    return Worker(client, task_queue=queue, activities=activities, max_concurrent_activities=200, graceful_shutdown_timeout=_GRACE)
+
+
+async def until_there(part: str, attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+    """The first answer of a part, asked again with growing pauses. Raises `Stopped` when `stop` is set meanwhile."""
+    pause = 0.5
+    while not stop.is_set():
+        try:
+            return await attempt()
+        except (KafkaError, RuntimeError, RPCError, SQLAlchemyError, OSError) as error:
+            log.warning("waiting_for", part=part, error=bounded(str(error), 300), again_in_seconds=pause)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+        pause = min(2 * pause, _MAX_BACKOFF)
+    raise Stopped
+
+
+async def _tables(database: AsyncEngine) -> None:
+    revision = await migrate.current(database)
+    if revision is None:
+        url = database.url.render_as_string(hide_password=True)
+        raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
+    if revision != migrate.newest():
+        log.warning("other_tables", revision=revision, expected=migrate.newest(), hint="run `headrace setup`")
+
+
+async def _run(worker: Worker, stop: asyncio.Event) -> None:
+    """Runs the worker until `stop`; raises when it ends by itself."""
+    running = asyncio.create_task(worker.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await worker.shutdown()
+        await running
+    finally:
+        stopping.cancel()
+
+
+if __name__ == "__main__":
+    run_service(main)
