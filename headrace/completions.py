@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from headrace import kafka
 from headrace.settings import Settings
@@ -85,7 +85,7 @@ class _Seen:
 
 @contextlib.asynccontextmanager
 async def _records(settings: Settings, topics: list[str], *, follow: bool) -> AsyncGenerator[AsyncGenerator[ConsumerRecord, None], None]:
-    partitions = await _partitions(settings, topics)
+    partitions = await kafka.partitions(settings, topics)
     consumer = kafka.consumer(settings, request_timeout_ms=20_000)
     try:
         await consumer.start()
@@ -94,20 +94,6 @@ async def _records(settings: Settings, topics: list[str], *, follow: bool) -> As
     finally:
         with contextlib.suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(consumer.stop(), 5)
-
-
-async def _partitions(settings: Settings, topics: list[str]) -> list[TopicPartition]:
-    admin = kafka.admin(settings)
-    try:
-        await admin.start()
-        # All of them: asking for one by its name would create it on a broker that creates topics by itself.
-        known = {found["topic"]: found["partitions"] for found in await admin.describe_topics()}
-    finally:
-        await admin.close()
-    for topic in topics:
-        if topic not in known:
-            raise UnknownTopicOrPartitionError(f"there is no topic {topic}: run `headrace setup`")
-    return [TopicPartition(topic, each["partition"]) for topic in topics for each in known[topic]]
 
 
 async def _everything(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> AsyncGenerator[ConsumerRecord, None]:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from headrace.settings import Settings
 
@@ -40,3 +41,18 @@ def consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsum
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:
     return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+
+
+async def partitions(settings: Settings, topics: list[str]) -> list[TopicPartition]:
+    """Every partition of the topics. Raises `UnknownTopicOrPartitionError` for a topic that is not there."""
+    client = admin(settings)
+    try:
+        await client.start()
+        # All of them: asking for one by its name would create it on a broker that creates topics by itself.
+        known = {found["topic"]: found["partitions"] for found in await client.describe_topics()}
+    finally:
+        await client.close()
+    for topic in topics:
+        if topic not in known:
+            raise UnknownTopicOrPartitionError(f"there is no topic {topic}: run `headrace setup`")
+    return [TopicPartition(topic, each["partition"]) for topic in topics for each in known[topic]]

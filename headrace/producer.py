@@ -61,8 +61,10 @@ class RequestProducer:
             source: CloudEvents' `source`.
 
         It waits for as long as the broker is away, and a wait that is cut off does not call the request back: send it again with the same
-        event ID, which is the same request. Raises `ValueError` for a request that does not fit its record, `schemas.errors.Transient` while
-        the schema registry is away, and `aiokafka.errors.KafkaError`.
+        event ID, which is the same request.
+
+        Raises `ValueError` for a request that does not fit its record, `schemas.errors.Transient` while the schema registry is away, and
+        `aiokafka.errors.KafkaError`.
         """
         record = record or record_of(request)
         topic = self._topics.requests(record.split(".")[-2])

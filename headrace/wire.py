@@ -51,7 +51,7 @@ class Wire:
         """`value` as a framed record. With a registry the schema is registered under the subject `<topic>-<record>`.
 
         That is Confluent's TopicRecordNameStrategy: a topic takes more than one record.
-        Raises `ValueError` for a value that is not the record, and `Transient` while the registry does not answer.
+        Raises `ValueError` for a value that is not the record or a schema that the registry refuses, `Transient` while it does not answer.
         """
         schema = self.catalog.named(record)
         body = codec.encode_body(schema, value)
@@ -65,7 +65,8 @@ class Wire:
             if schema is None:
                 raise Rejected(
                     Reason.UNKNOWN_SCHEMA,
-                    f"no schema with the fingerprint {frame.fingerprint.hex()}: add its .avsc to a route, or a registry",
+                    f"no schema has the fingerprint {frame.fingerprint.hex()}: add its .avsc to a route or beside it as a past version,"
+                    " or send through a schema registry",
                 )
             return schema
         if self._registry is None:

@@ -35,13 +35,13 @@ class Completion(Model, Generic[ResultT]):
     completion_id: UUID
     event_id: UUID
     user_id: str
-    workflow_id: str | None
-    run_id: str | None
+    workflow_id: str | None = None
+    run_id: str | None = None
     status: Status
-    result: ResultT | None
-    error: CompletionError | None
+    result: ResultT | None = None
+    error: CompletionError | None = None
     requested_at: AwareDatetime
-    started_at: AwareDatetime | None
+    started_at: AwareDatetime | None = None
     completed_at: AwareDatetime
 
 

@@ -34,9 +34,9 @@ class Rejected(Exception):  # noqa: N818 - named for what happens next
     """The record can never be processed as it is: it is dead-lettered with this reason."""
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = bounded(message)
+        super().__init__(f"{reason}: {self.message}")
 
 
 class Transient(Exception):  # noqa: N818 - as above

@@ -24,7 +24,10 @@ DLQ_PARTITION = "dlq_partition"
 DLQ_OFFSET = "dlq_offset"
 DLQ_TIME = "dlq_time"
 
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+# Version 00 is complete; a later one may go on behind a hyphen; ff is none.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)(?P<version>[0-9a-f]{2})-(?P<ids>(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?", re.DOTALL
+)
 
 
 def cloud_event(
@@ -58,10 +61,16 @@ def check_event_id(headers: Iterable[tuple[str, bytes | None]], event_id: UUID) 
 
 
 def traceparent(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
-    """The first well-formed `traceparent`; a malformed one is ignored, as the recommendation asks."""
+    """The first well-formed `traceparent`, as version 00; a malformed one is ignored, as the recommendation asks."""
     for name, value in headers:
-        if name == TRACEPARENT and value is not None and _TRACEPARENT.fullmatch(value):
-            return value.decode()
+        match = _TRACEPARENT.fullmatch(value) if name == TRACEPARENT and value is not None else None
+        if match is None:
+            continue
+        version, ids, flags = match["version"], match["ids"].decode(), int(match["flags"], 16)
+        if version == b"00" and match["more"] is None:
+            return f"00-{ids}-{flags:02x}"
+        if version != b"00":
+            return f"00-{ids}-{flags & 1:02x}"  # of a later version only the sampled flag is known
     return None
 
 

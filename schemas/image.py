@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from schemas.completion import Completion
 from schemas.request import Model, Request
@@ -12,7 +12,21 @@ Style = Literal[
     "photorealistic", "digital_art", "oil_painting", "watercolor", "anime", "sketch", "abstract", "cyberpunk", "fantasy", "minimalist"
 ]
 Backend = Literal["huggingface", "openai", "local"]
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"\S")]
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("the text has a NUL character, which databases refuse")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the prompt is blank: say what the picture shows")
+    return text
+
+
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4000), AfterValidator(_without_nul), AfterValidator(_not_blank)]
 
 OPENAI_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _MIN_SIDE, _MAX_SIDE = 64, 2048
@@ -52,7 +66,7 @@ class _Picture(Request):
 
 class ImageGenerationRequested(_Picture):
     prompt: Prompt
-    negative_prompt: Annotated[str, StringConstraints(max_length=4000)] = ""
+    negative_prompt: Annotated[str, StringConstraints(max_length=4000), AfterValidator(_without_nul)] = ""
 
 
 class CancellableImageGenerationRequested(ImageGenerationRequested):

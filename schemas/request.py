@@ -1,12 +1,33 @@
 """What every request has, and where a run's request came from."""
 
-from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
-UserId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+def _printable(user_id: str) -> str:
+    if any(character < " " or character == "\x7f" for character in user_id):
+        raise ValueError("a user ID has no control characters")
+    return user_id
+
+
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_printable)]
+
+
+def _from_milliseconds(time: Any) -> Any:
+    """A number from a writer whose schema lacks the logical type; pydantic alone would take a small one for seconds."""
+    if isinstance(time, int) and not isinstance(time, bool):
+        try:
+            return _EPOCH + timedelta(milliseconds=time)
+        except OverflowError as error:
+            raise ValueError(f"{time} milliseconds since 1970 are outside of the calendar") from error
+    return time
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Time = Annotated[AwareDatetime, BeforeValidator(_from_milliseconds)]
 
 
 def _not_nil(event_id: UUID) -> UUID:
@@ -29,7 +50,7 @@ class Request(Model):
 
     event_id: EventId
     user_id: UserId
-    requested_at: AwareDatetime
+    requested_at: Time
 
 
 class OpenRequest(Request):

@@ -1,5 +1,6 @@
 """`routes.toml`: which workflow a record starts. A team's own workflow is a route here and an `.avsc`, no Python."""
 
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from schemas.request import OpenRequest, Request
 
 SHIPPED = Path(__file__).parent / "routes.toml"
 
-_COMMON_FIELDS = ("event_id", "user_id", "requested_at")
+_COMMON_FIELDS = {"event_id": ("string", "fixed"), "user_id": ("string",), "requested_at": ("long",)}
+"""What every request record has, and the Avro types that each may be."""
 
 
 class RouteError(Exception):
@@ -81,19 +83,29 @@ def load_routes(path: Path | None = None) -> Routes:
     except ValidationError as error:
         first = error.errors()[0]
         raise RouteError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return Routes(_route(path, entry) for entry in entries)
+    except UnicodeDecodeError as error:
+        raise RouteError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    try:
+        return Routes([_route(path, entry) for entry in entries])
+    except RouteError as error:
+        raise RouteError(f"{path}: {error}") from error
 
 
 def _route(path: Path, entry: _Entry) -> Route:
     try:
         schema = read_schema(path.parent / entry.schema_)
     except (OSError, ValueError) as error:
-        raise RouteError(f"{path}: the schema of {entry.record} cannot be read: {error}") from error
+        raise RouteError(f"the schema of {entry.record} cannot be read: {error}") from error
     if schema.name != entry.record:
-        raise RouteError(f"{path}: the route is for {entry.record}, but {entry.schema_} defines {schema.name}")
-    missing = [name for name in _COMMON_FIELDS if name not in {field["name"] for field in schema.parsed["fields"]}]
+        raise RouteError(f"the route is for {entry.record}, but {entry.schema_} defines {schema.name}")
+    types = {field["name"]: field["type"] for field in schema.parsed["fields"]}
+    missing = [name for name in _COMMON_FIELDS if name not in types]
     if missing:
-        raise RouteError(f"{path}: {entry.record} lacks the fields {', '.join(missing)}, which every request has")
+        raise RouteError(f"{entry.record} lacks the fields {', '.join(missing)}, which every request has")
+    for name, allowed in _COMMON_FIELDS.items():
+        found = types[name]["type"] if isinstance(types[name], dict) else types[name]
+        if found not in allowed:
+            raise RouteError(f"{name} of {entry.record} must be an Avro {' or '.join(allowed)}, not {json.dumps(types[name], default=str)}")
     return Route(
         record=entry.record,
         domain=entry.record.split(".")[-2],

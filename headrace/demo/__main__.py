@@ -124,7 +124,7 @@ def _headers(case: Case) -> headers.Headers:
 
 async def _verify(settings: Settings, watch: Watch, cases: list[Case]) -> list[str]:
     """What is not as it must be."""
-    missing = [f"{case.about!r} ended as {case.state!r}, not {case.expected!r}" for case in cases if case.state != case.expected]
+    missing = [f"{case.about!r} ended as '{case.state}', not '{case.expected}'" for case in cases if case.state != case.expected]
     for case in cases:
         if case.kind == "request" and case.event_id is not None:
             if watch.runs[case.event_id] != 1:
@@ -165,15 +165,18 @@ def _tell(ui: str, cases: list[Case], missing: list[str]) -> None:
     if missing:
         console.print("[bold red]Not as it must be:[/]")
         for line in missing:
-            console.print(f"  - {line}")
+            console.print(f"  - {line}", markup=False)
     else:
-        console.print(f"[bold green]All {len(cases)} records ended as they must[/]: {len(done)} images in {max(done):.1f} s at the most.")
+        console.print(
+            f"[bold green]All {len(cases)} records ended as they must[/]; the slowest of {len(done)} images took {max(done):.1f} s."
+        )
     console.print(f"Images beside their requests and completions:  {OUTPUT / 'index.html'}", highlight=False)
     console.print(f"One run in Temporal's UI:  {ui}/namespaces/default/workflows/{first}", highlight=False, soft_wrap=True)
     console.print(
         "To look further:  make up  keeps the system running, with these runs in it; then\n"
         f"  .venv/bin/headrace status\n  .venv/bin/headrace completions image --event-id {cases[0].event_id} --json",
         highlight=False,
+        soft_wrap=True,
     )
 
 

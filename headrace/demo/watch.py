@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from temporalio.client import Client
 
 from headrace import kafka
@@ -51,7 +51,10 @@ class Watch:
         consumer = kafka.consumer(self._settings)
         await consumer.start()
         try:
-            await _to_the_end(consumer, topics)
+            partitions = await kafka.partitions(self._settings, topics)
+            consumer.assign(partitions)
+            for partition, end in (await consumer.end_offsets(partitions)).items():
+                consumer.seek(partition, end)
             async with asyncio.TaskGroup() as tasks:
                 reading = [tasks.create_task(self._read(consumer)), tasks.create_task(self._poll_runs())]
                 yield
@@ -114,11 +117,3 @@ class Watch:
             if case.state == "sent":
                 case.state = "running"
         self.runs = found
-
-
-async def _to_the_end(consumer: AIOKafkaConsumer, topics: list[str]) -> None:
-    await consumer.topics()
-    partitions = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
-    consumer.assign(partitions)
-    for partition, end in (await consumer.end_offsets(partitions)).items():
-        consumer.seek(partition, end)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headrace.stack import training
 from headrace.stack.errors import StackError
 from headrace.stack.fetch import LOCK_SECONDS, Say, cache_folder, ensure_jars
 from headrace.stack.lock import FileLock
@@ -69,9 +70,19 @@ def java() -> Path:
 
 async def prepare(state: StateFolder, ports: Mapping[str, int], say: Say) -> Part:
     """Fetch what is missing, write the configuration and format a new data folder."""
+    return await _prepare(state, ports, say, state.data / "kafka", training.options())
+
+
+async def prepare_training(state: StateFolder, ports: Mapping[str, int], say: Say) -> Part:
+    """A second broker on a folder of its own; see `headrace.stack.training`."""
+    home = training.training_folder(state)
+    shutil.rmtree(home, ignore_errors=True)
+    return await _prepare(state, training.training_ports(ports), say, home, ())
+
+
+async def _prepare(state: StateFolder, ports: Mapping[str, int], say: Say, home: Path, options: Sequence[str]) -> Part:
     runtime, cache = java(), cache_folder()
     jars = await ensure_jars(say, cache)
-    home = state.data / "kafka"
     home.mkdir(parents=True, exist_ok=True)
     properties = home / "server.properties"
     properties.write_text(_properties(home / "log", ports), "utf-8")
@@ -86,7 +97,7 @@ async def prepare(state: StateFolder, ports: Mapping[str, int], say: Say) -> Par
         name="kafka",
         kind="part",
         address=address,
-        command=(*command, "kafka.Kafka", str(properties)),
+        command=(command[0], *options, *command[1:], "kafka.Kafka", str(properties)),
         environment=environment,
         folder=home,
         ready=(f"tcp://{address}",),  # opened only when the broker is started

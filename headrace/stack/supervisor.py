@@ -13,7 +13,7 @@ from typing import Self
 import httpx
 
 from headrace.settings import Settings
-from headrace.stack import kafka, s3, temporal
+from headrace.stack import kafka, s3, temporal, training
 from headrace.stack.folder import Claim
 from headrace.stack.group import Group
 from headrace.stack.part import Part, local_client
@@ -42,6 +42,7 @@ class Stack:
         self._group: Group | None = None
         self._running: list[Supervised] = []
         self._addresses: Addresses | None = None
+        self._training: asyncio.Task[None] | None = None
         self._ready = False
         self._stopped = asyncio.Event()
 
@@ -65,6 +66,8 @@ class Stack:
         self._ready = True
         self._write_state()
         self._say(f"ready after {time.monotonic() - began:.1f} s: Temporal's UI is at {self.addresses.temporal_ui}")
+        if not training.cache_file().exists():
+            self._training = asyncio.create_task(self._train(), name="train kafka")
         return self.addresses
 
     async def run_until_stopped(self) -> None:
@@ -77,6 +80,9 @@ class Stack:
         if self._group is None:
             self._release()
             return
+        if self._training is not None:
+            self._training.cancel()
+            await asyncio.gather(self._training, return_exceptions=True)
         for kind in ("service", "part"):
             await asyncio.gather(*(running.stop() for running in self._running if running.part.kind == kind))
         await self._group.close()
@@ -146,9 +152,14 @@ class Stack:
         await running.start()
         running.keep()
 
+    async def _train(self) -> None:
+        if self._group is not None and self._client is not None:
+            part = await kafka.prepare_training(self.state, self._ports.chosen, self._say)
+            await training.train(part, self._group, self.state.logs / "kafka-training.log", self._client)
+
     def _choose_ports(self) -> dict[str, int]:
         self._ports = Ports(self.state.read_ports())
-        for name in (*kafka.PORTS, *temporal.PORTS, *s3.PORTS, *(SERVICE_PORTS if self._with_services else ())):
+        for name in (*kafka.PORTS, *training.PORTS, *temporal.PORTS, *s3.PORTS, *(SERVICE_PORTS if self._with_services else ())):
             choice = self._ports.choose(name)
             if choice.in_use is not None and name in SPOKEN_PORTS:
                 self._say(f"port {choice.in_use} is in use: {name} takes {choice.port}")
