@@ -70,9 +70,7 @@ class Registry:
         if kind != "AVRO":
             raise Rejected(Reason.UNKNOWN_SCHEMA, f"schema ID {schema_id} of the registry is of type {bounded(str(kind), 40)}: send Avro")
         if answer.get("references"):
-            raise Rejected(
-                Reason.UNKNOWN_SCHEMA, f"schema ID {schema_id} of the registry refers to others: register it in one piece"
-            )
+            raise Rejected(Reason.UNKNOWN_SCHEMA, f"schema ID {schema_id} of the registry refers to others: register it in one piece")
         try:
             return Schema(text)
         except ValueError as error:

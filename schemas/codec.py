@@ -46,7 +46,10 @@ class Schema:
             raise ValueError("not an Avro record schema")
         self.name: str = self.parsed["name"]
         """Full name: namespace, dot, name."""
-        _size(self.parsed, {})
+        try:
+            _size(self.parsed, {})
+        except RecursionError as error:
+            raise ValueError(f"{self.name} is nested too deep") from error
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -141,7 +144,7 @@ def encode_body(schema: Schema, value: dict[str, Any]) -> bytes:
         validate(value, schema.parsed)
     except ValidationError as error:
         # Its own text repeats the values.
-        wrong = "; ".join(f"{found.field} is {type(found.datum).__name__}, not {found.schema}" for found in error.errors)
+        wrong = "; ".join(f"{found.field}: {type(found.datum).__name__} does not fit {found.schema}" for found in error.errors)
         raise ValueError(f"not a {schema.name}: {bounded(wrong, 300)}") from error
     except Exception as error:  # as above
         raise ValueError(f"not a {schema.name}: {_words(error)}") from error

@@ -28,9 +28,9 @@ DETACH_SECONDS = 900.0
 """The first start fetches Kafka, on whatever line there is."""
 
 
-async def up(state_dir: Path, say: Callable[[str], None] = print) -> None:
-    """Run the stack with its services until SIGINT, SIGTERM or SIGHUP; a second signal kills instead of asking."""
-    stack, loop, asked = Stack(state_dir, say=say), asyncio.get_running_loop(), asyncio.Event()
+async def up(state_dir: Path, say: Callable[[str], None] = print, *, services: bool = True) -> None:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; a second signal kills instead of asking."""
+    stack, loop, asked = Stack(state_dir, services=services, say=say), asyncio.get_running_loop(), asyncio.Event()
 
     def on_signal() -> None:
         if asked.is_set():

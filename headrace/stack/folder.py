@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+from pathlib import Path
 
 from headrace.stack.errors import StackError
 from headrace.stack.fetch import MEBIBYTE, Say
@@ -53,6 +54,7 @@ class Claim:
             check_room(state)
             if not await self._parts.take_within(0.0):
                 await self._end_leftovers(say)
+            empty(state.temporary)
         except BaseException:
             self.release()
             raise
@@ -82,6 +84,12 @@ def kill_leftovers(state: StateFolder) -> None:
     if snapshot is not None and snapshot.group > 1:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(snapshot.group, signal.SIGKILL)
+
+
+def empty(folder: Path) -> None:
+    """Java's compression libraries stay in the temporary folder after a kill."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_room(state: StateFolder) -> None:

@@ -76,17 +76,13 @@ async def prepare(state: StateFolder, ports: Mapping[str, int], say: Say) -> Par
 async def prepare_training(state: StateFolder, ports: Mapping[str, int], say: Say) -> Part:
     """A second broker on a folder of its own; see `headrace.stack.training`."""
     home = training.training_folder(state)
-    shutil.rmtree(home, ignore_errors=True)
     return await _prepare(state, training.training_ports(ports), say, home, ())
 
 
 async def _prepare(state: StateFolder, ports: Mapping[str, int], say: Say, home: Path, options: Sequence[str]) -> Part:
     runtime, cache = java(), cache_folder()
     jars = await ensure_jars(say, cache)
-    home.mkdir(parents=True, exist_ok=True)
-    properties = home / "server.properties"
-    properties.write_text(_properties(home / "log", ports), "utf-8")
-    (home / "log4j2.xml").write_text(LOG4J, "utf-8")
+    properties = _write_configuration(home, ports)
     command = _java_command(runtime, jars, home, state.temporary)
     environment = part_environment(home, state.temporary)
     if not (home / "log" / "meta.properties").exists():
@@ -104,6 +100,14 @@ async def _prepare(state: StateFolder, ports: Mapping[str, int], say: Say, home:
         health=f"tcp://{address}",
         stop_seconds=10.0,
     )
+
+
+def _write_configuration(home: Path, ports: Mapping[str, int]) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    properties = home / "server.properties"
+    properties.write_text(_properties(home / "log", ports), "utf-8")
+    (home / "log4j2.xml").write_text(LOG4J, "utf-8")
+    return properties
 
 
 def _properties(log: Path, ports: Mapping[str, int]) -> str:
@@ -143,9 +147,7 @@ async def _template(cache: Path, command: Sequence[str], environment: Mapping[st
 async def _format(template: Path, command: Sequence[str], environment: Mapping[str, str], temporary: Path) -> None:
     work = temporary / "kafka-format"
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    properties = work / "server.properties"
-    properties.write_text(_properties(work / "log", {"kafka": 9092, "kafka-controller": 9093}), "utf-8")
+    properties = _write_configuration(work, {"kafka": 9092, "kafka-controller": 9093})
     process = await asyncio.create_subprocess_exec(
         *command,
         *("kafka.tools.StorageTool", "format", f"--cluster-id={CLUSTER_ID}", "-c", str(properties)),

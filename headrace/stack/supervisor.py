@@ -14,6 +14,7 @@ import httpx
 
 from headrace.settings import Settings
 from headrace.stack import kafka, s3, temporal, training
+from headrace.stack.errors import StackError
 from headrace.stack.folder import Claim
 from headrace.stack.group import Group
 from headrace.stack.part import Part, local_client
@@ -60,6 +61,11 @@ class Stack:
             await self._start_parts()
             if self._with_services:
                 await self._start_services()
+        except OSError as error:
+            await self.stop()
+            raise StackError(
+                f"the stack in {self.state.path} cannot start ({error}): make that possible (room on the disk, permissions) and try again"
+            ) from error
         except BaseException:
             await self.stop()
             raise

@@ -32,6 +32,9 @@ from schemas.routes import load_routes
 from schemas.topics import Topics
 from tests.support.messages import NOW, RECORD, completion, send_completion, update_history
 
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what no database has a say in."""
+
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -90,6 +93,7 @@ async def records(settings: Settings, topic: str) -> list[Any]:
         await consumer.stop()
 
 
+@sqlite_only
 async def test_completion_is_published_as_its_record_with_the_key_and_headers_of_its_request(notifier: Notifier) -> None:
     event_id = uuid4()
     place = await notifier.publish(send_completion(event_id, traceparent=TRACEPARENT))
@@ -132,6 +136,7 @@ async def test_crash_between_acknowledgement_and_row_gives_consumers_one_complet
     assert len(await notifier.completion_records()) == 1
 
 
+@sqlite_only
 async def test_failed_completion_keeps_its_error(notifier: Notifier) -> None:
     await notifier.publish(send_completion(message="no such prompt"))
     (found,) = await notifier.completion_records()
@@ -140,6 +145,7 @@ async def test_failed_completion_keeps_its_error(notifier: Notifier) -> None:
     assert found["result"] is None
 
 
+@sqlite_only
 async def test_completion_too_large_for_kafka_fails_for_good_and_the_next_one_passes(notifier: Notifier) -> None:
     with pytest.raises(ApplicationError, match="refuses a record") as caught:
         await notifier.publish(send_completion(message="x" * 1_500_000))
@@ -148,6 +154,7 @@ async def test_completion_too_large_for_kafka_fails_for_good_and_the_next_one_pa
     assert len(await notifier.completion_records()) == 1
 
 
+@sqlite_only
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
@@ -165,6 +172,7 @@ async def test_completion_that_is_none_fails_for_good_and_names_what_is_wrong(
     assert "secret" not in str(caught.value)
 
 
+@sqlite_only
 async def test_completion_outside_avros_ranges_fails_for_good(notifier: Notifier) -> None:
     too_big = completion().model_dump(mode="json")
     too_big["result"]["size_bytes"] = 2**70

@@ -8,6 +8,7 @@ import binascii
 from typing import Any
 
 import openai
+from openai.types import ImagesResponse
 from temporalio.exceptions import ApplicationError
 
 from headrace.settings import Settings
@@ -52,8 +53,8 @@ class OpenAIBackend:
             raise _sort(error) from error
         except ValueError as error:  # a body that is not JSON
             raise unavailable(f"the answer of openai cannot be read: {bounded(str(error), 200)}") from error
-        encoded = answer.data[0].b64_json if answer.data else None
-        if not encoded:
+        # A body of another content type comes back as text, whatever the annotation says.
+        if not isinstance(answer, ImagesResponse) or not answer.data or not (encoded := answer.data[0].b64_json):
             raise unavailable("the answer of openai has no image")
         try:
             data = base64.b64decode(encoded, validate=True)

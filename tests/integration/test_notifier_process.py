@@ -1,0 +1,175 @@
+"""`python -m notifier` and its worker, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from structlog.testing import capture_logs
+from temporalio import workflow
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from headrace import setup, temporal
+from headrace.completions import completions
+from headrace.settings import Settings
+from headrace.store.engine import engine
+from headrace.wire import Wire
+from notifier.__main__ import build_worker, main, publishing
+from schemas import names
+from schemas.catalog import Catalog, shipped
+from schemas.completion import Published, SendCompletion, UpdateHistory
+from schemas.routes import load_routes
+from tests.support.eventually import eventually
+from tests.support.messages import send_completion, update_history
+from tests.support.temporal_namespace import in_namespace_of_its_own
+
+
+@workflow.defn
+class PublishBoth:
+    """The last step of a domain's workflow, alone."""
+
+    @workflow.run
+    async def run(self, completion: SendCompletion, history: UpdateHistory, queue: str) -> list[Published]:
+        given: dict[str, SendCompletion | UpdateHistory] = {names.SEND_COMPLETION: completion, names.UPDATE_HISTORY: history}
+        return list(
+            await asyncio.gather(
+                *(
+                    workflow.execute_activity(
+                        name,
+                        argument,
+                        task_queue=queue,
+                        result_type=Published,
+                        start_to_close_timeout=timedelta(seconds=15),
+                        heartbeat_timeout=timedelta(seconds=5),
+                    )
+                    for name, argument in given.items()
+                )
+            )
+        )
+
+
+async def publish_both(settings: Settings, queue: str, completion: SendCompletion) -> list[Published]:
+    client = await temporal.connect(settings)
+    workflows = f"workflows-{uuid4()}"
+    async with Worker(client, task_queue=workflows, workflows=[PublishBoth], workflow_runner=UnsandboxedWorkflowRunner()):
+        return await client.execute_workflow(
+            PublishBoth.run,
+            args=[completion, update_history(), queue],
+            id=str(uuid4()),
+            task_queue=workflows,
+            execution_timeout=timedelta(seconds=40),
+        )
+
+
+def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "TEMPORAL_"))},
+        "HEADRACE_STATE_DIR": str(tmp_path / "state"),
+        "HEADRACE_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "HEADRACE_TOPIC_PREFIX": settings.topic_prefix,
+        "HEADRACE_DATABASE_URL": settings.database_url,
+        "TEMPORAL_ADDRESS": settings.temporal_address,
+        "TEMPORAL_NAMESPACE": settings.temporal_namespace,
+    }
+
+
+@contextlib.asynccontextmanager
+async def notifier(settings: Settings, tmp_path: Path) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "notifier", env=environment(settings, tmp_path), stdout=PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def said(process: Process, word: str) -> str:
+    """What the process logged up to the line with `word`."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(30):
+        while not lines or word not in lines[-1]:
+            line = await process.stdout.readline()
+            assert line, f"ended without {word}:\n{''.join(lines)}"
+            lines.append(line.decode())
+    return "".join(lines)
+
+
+async def ended(process: Process) -> tuple[int, str]:
+    async with asyncio.timeout(20):
+        rest, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, rest.decode()
+
+
+async def test_worker_publishes_for_a_workflow_of_another_queue(settings: Settings) -> None:
+    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._tables(settings, lambda _: None)
+    database = engine(settings.database_url)
+    client, queue = await temporal.connect(settings), f"notifications-{uuid4()}"
+    async with publishing(settings, database, asyncio.Event()) as activities, build_worker(client, queue, activities):
+        places = await publish_both(settings, queue, send_completion())
+        assert [place.topic.removeprefix(settings.topic_prefix) for place in places] == ["image.completions", "history"]
+        with pytest.raises(WorkflowFailureError) as caught:
+            await publish_both(settings, queue, send_completion(record="headrace.image.Unheard"))
+    await database.dispose()
+    failed = caught.value.cause
+    assert isinstance(failed, ActivityError)
+    assert isinstance(failed.cause, ApplicationError)
+    assert failed.cause.non_retryable
+
+
+async def test_process_publishes_and_ends_cleanly_on_sigterm(settings: Settings, tmp_path: Path) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    await setup.run(settings, lambda _: None)
+    async with notifier(settings, tmp_path) as process:
+        await said(process, "notifier_started")
+        command = send_completion()
+        await publish_both(settings, names.QUEUE_NOTIFICATIONS, command)
+        process.send_signal(signal.SIGTERM)
+        code, log = await ended(process)
+    assert code == 0, log
+    assert log.count('"event": "record_published"') == 2
+    assert "https://example.org" not in log
+    wire = Wire(Catalog(shipped()))
+    async with contextlib.aclosing(completions(settings, wire, ["image"])) as found:
+        assert [str(each.completion["completion_id"]) async for each in found] == [command.completion["completion_id"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [({"kafka_bootstrap_servers": "127.0.0.1:1"}, "kafka"), ({"temporal_address": "127.0.0.1:1"}, "temporal")],
+)
+async def test_service_waits_for_a_part_that_is_away_and_can_be_stopped(settings: Settings, fields: dict[str, str], part: str) -> None:
+    await setup._tables(settings, lambda _: None)
+    stop = asyncio.Event()
+    with capture_logs() as logs:
+        service = asyncio.create_task(main(settings.model_copy(update=fields), stop))
+        await eventually(lambda: any(line.get("part") == part for line in logs))
+        stop.set()
+        await asyncio.wait_for(service, 5)
+
+
+async def test_process_without_tables_says_what_to_run(settings: Settings, tmp_path: Path) -> None:
+    async with notifier(settings, tmp_path) as process:
+        assert "run `headrace setup`" in await said(process, "waiting_for")
+        # It goes on by itself once that was done.
+        await setup._tables(settings, lambda _: None)
+        await said(process, "notifier_started")
+        process.send_signal(signal.SIGTERM)
+        code, log = await ended(process)
+    assert code == 0, log

@@ -1,0 +1,125 @@
+"""`headrace setup` on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+
+from headrace import kafka, s3, setup, temporal
+from headrace.settings import Settings
+from headrace.setup import SetupError
+from headrace.store import migrate
+from headrace.store.engine import engine
+from schemas.routes import load_routes
+from tests.support.temporal_namespace import in_namespace_of_its_own
+
+CLOSED = "127.0.0.1:1"
+
+
+async def _topics(settings: Settings) -> dict[str, int]:
+    """Partitions by topic, of this test."""
+    admin = kafka.admin(settings)
+    await admin.start()
+    found = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
+    await admin.close()
+    return {name.removeprefix(settings.topic_prefix): number for name, number in found.items() if name.startswith(settings.topic_prefix)}
+
+
+async def _config(settings: Settings, topic: str) -> dict[str, str]:
+    admin = kafka.admin(settings)
+    await admin.start()
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic_prefix + topic)])
+    await admin.close()
+    entries: list[Any] = answer.resources[0][4]
+    return {entry[0]: entry[1] for entry in entries}
+
+
+async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(settings: Settings, tmp_path: Path) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    settings = settings.model_copy(update={"database_url": f"sqlite+aiosqlite:///{tmp_path}/new/folder/headrace.db"})
+    lines: list[str] = []
+    await setup.run(settings, lines.append)
+
+    assert await _topics(settings) == dict.fromkeys(["image.requests", "image.requests.dlq", "image.completions", "history"], 6)
+    dead_letters = await _config(settings, "image.requests.dlq")
+    assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
+    assert dead_letters["retention.ms"] == "-1"
+    database = engine(settings.database_url)
+    assert await migrate.current(database) == migrate.newest()
+    await database.dispose()
+    client = s3.client(settings)
+    client.head_bucket(Bucket=settings.s3_bucket)
+    client.close()
+    connected = await temporal.connect(settings)
+    assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
+    assert len(lines) == 9
+    assert [line for line in lines if "made" not in line] == []
+
+    again: list[str] = []
+    await setup.run(settings, again.append)
+    assert [line.split(":")[0] for line in again] == [line.split(":")[0] for line in lines]
+    assert [line for line in again if not line.endswith("there")] == []
+
+
+async def test_two_setups_at_once_do_not_break_each_other(settings: Settings) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    await asyncio.gather(*(setup.run(settings, lambda _: None) for _ in range(3)))
+
+
+async def test_existing_topic_is_kept_as_it_is(settings: Settings) -> None:
+    admin = kafka.admin(settings)
+    await admin.start()
+    await admin.create_topics([NewTopic(name=f"{settings.topic_prefix}history", num_partitions=2, replication_factor=1)])
+    await admin.close()
+    lines: list[str] = []
+    await setup._topics(settings, load_routes(), lines.append)
+    assert (await _topics(settings))["history"] == 2
+    assert f"topic {settings.topic_prefix}history: there" in lines
+
+
+async def test_topic_that_kafka_refuses_is_named(settings: Settings) -> None:
+    with pytest.raises(SetupError, match=r"does not make the topic no good/image\.requests: InvalidTopicError"):
+        await setup.run(settings.model_copy(update={"topic_prefix": "no good/"}), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"kafka_bootstrap_servers": CLOSED}, rf"Kafka \({CLOSED}\) cannot be set up: .*HEADRACE_KAFKA_BOOTSTRAP_SERVERS"),
+        ({"temporal_address": CLOSED}, rf"Temporal \({CLOSED}\) cannot be set up: .*TEMPORAL_ADDRESS"),
+        (
+            {"s3_endpoint_url": f"http://{CLOSED}"},
+            rf"The bucket \w+ at S3 \(http://{CLOSED}\) cannot be set up: .*HEADRACE_S3_ENDPOINT_URL",
+        ),
+        (
+            {"database_url": f"postgresql+asyncpg://me:hidden@{CLOSED}/x"},
+            rf"The database \(postgresql\+asyncpg://me:\*\*\*@{CLOSED}/x\) cannot be set up: .*HEADRACE_DATABASE_URL",
+        ),
+        (
+            {"database_url": "sqlite+aiosqlite:////proc/nowhere/x.db"},
+            r"The database \(sqlite.*\) cannot be set up: .*HEADRACE_DATABASE_URL",
+        ),
+        ({"database_url": "nonsense"}, r"HEADRACE_DATABASE_URL cannot be used"),
+    ],
+)
+async def test_part_that_is_away_is_named_with_its_address_and_setting(settings: Settings, fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence) as caught:
+        await setup.run(settings.model_copy(update=fields), lambda _: None)
+    assert "hidden" not in str(caught.value)
+
+
+async def test_search_attribute_of_another_type_is_told(settings: Settings) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    client = await temporal.connect(settings)
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace=client.namespace, search_attributes={"UserId": IndexedValueType.INDEXED_VALUE_TYPE_INT})
+    )
+    with pytest.raises(SetupError, match=r"search attribute UserId that is no Keyword: .*--name UserId"):
+        await setup.run(settings, lambda _: None)

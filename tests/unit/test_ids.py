@@ -1,0 +1,49 @@
+"""Formats pinned by literal expectations: a red test here means that events in flight lose their identity. Never change the expectation."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from schemas import ids
+from schemas.completion import completion_record
+from schemas.topics import Topics
+
+EVENT = UUID("6F9619FF-8B86-4D01-B42D-00CF4FC964FF")
+SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_workflow_id_keeps_its_format() -> None:
+    assert ids.workflow_id("image", EVENT) == "image-6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
+
+def test_completion_id_keeps_its_derivation() -> None:
+    assert ids.completion_id(EVENT) == UUID("b1681d61-b821-50f1-82be-46ad2376adbd")
+
+
+def test_rejection_id_keeps_its_derivation_and_is_of_the_bytes_too() -> None:
+    assert ids.rejection_id(EVENT, SHA256) == UUID("425a5a86-c859-5b07-acac-f2138ddd647a")
+    assert ids.rejection_id(EVENT, "0" * 64) != ids.rejection_id(EVENT, SHA256) != ids.completion_id(EVENT)
+
+
+def test_history_id_keeps_its_derivation() -> None:
+    assert ids.history_id(EVENT) == UUID("fd0d74ff-5123-501c-b40e-c86c9a2fcf50")
+
+
+def test_topics_keep_their_names() -> None:
+    topics = Topics()
+    assert topics.requests("image") == "image.requests"
+    assert topics.completions("image") == "image.completions"
+    assert topics.dead_letters("image.requests") == "image.requests.dlq"
+    assert topics.history == "history"
+
+
+def test_a_prefix_is_put_in_front_as_it_is_and_only_once() -> None:
+    topics = Topics("staging.")
+    assert topics.completions("image") == "staging.image.completions"
+    assert topics.dead_letters(topics.requests("image")) == "staging.image.requests.dlq"
+    assert topics.history == "staging.history"
+
+
+def test_completion_record_keeps_its_name() -> None:
+    assert completion_record("headrace.image.ImageGenerationRequested") == "headrace.image.ImageGenerationCompleted"
+    assert completion_record("acme.billing.Invoice") == "acme.billing.InvoiceCompleted"
