@@ -123,7 +123,11 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return True
+    return not stat.rpartition(") ")[2].startswith("Z")  # dead, and not yet waited for by whoever inherited it
 
 
 def detach(state_dir: Path, say: Callable[[str], None] = print) -> None:

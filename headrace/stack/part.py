@@ -38,7 +38,7 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15.0
     emptied: Path | None = None
-    """A folder that is emptied before each of its starts."""
+    """A folder that is removed before each of its starts."""
     faces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Further lines of the status with this part's pid: name to (address, health)."""
 

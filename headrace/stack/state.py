@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -123,10 +123,10 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def tail(log: Path, lines: int = 8) -> str:
-    """The last lines of a log, for an error's text."""
+    """The last lines of a log that say something (Java's stack frames do not), for an error's text."""
     with contextlib.suppress(OSError):
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16384))
-            found: Sequence[str] = file.read().decode("utf-8", "replace").splitlines()
+            found = [line for line in file.read().decode("utf-8", "replace").splitlines() if not line.startswith("\tat ")]
         return "\n".join(line[:400] for line in found[-lines:])
     return ""

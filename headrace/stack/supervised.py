@@ -107,7 +107,6 @@ class Supervised:
         self.ready = False
         if part.emptied is not None:
             shutil.rmtree(part.emptied, ignore_errors=True)
-            part.emptied.mkdir(parents=True)
         try:
             self._process = await self._group.spawn(part.command, part.environment, part.folder, self._log)
         except OSError as error:

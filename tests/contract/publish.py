@@ -53,7 +53,7 @@ def is_published(path: Path) -> bool:
     return bool(published) and meaning(json.loads(published[-1].read_text("utf-8"))) == meaning(json.loads(path.read_text("utf-8")))
 
 
-def example(schema: Any, *, full: bool) -> Any:
+def example(schema: Any, *, full: bool) -> Any:  # noqa: PLR0911 - one for each kind of type
     """A value as JSON: with everything in it, or with only what must be."""
     if isinstance(schema, list):
         return example(schema[-1] if full else schema[0], full=full)

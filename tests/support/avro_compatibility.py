@@ -30,7 +30,7 @@ def _named(schema: Any, found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _resolve(writer: Any, reader: Any, at: str, writers: dict[str, Any], readers: dict[str, Any]) -> list[str]:
+def _resolve(writer: Any, reader: Any, at: str, writers: dict[str, Any], readers: dict[str, Any]) -> list[str]:  # noqa: PLR0911 - one for each rule
     writer, reader = (
         writers.get(writer, writer) if isinstance(writer, str) else writer,
         (readers.get(reader, reader) if isinstance(reader, str) else reader),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from schemas.codec import Schema
 from schemas.models import COMPLETIONS, EVENTS, REQUESTS
@@ -29,7 +29,7 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(0, 2**31 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
     UUID: st.uuids(version=4),
-    datetime: TIMES,
+    AwareDatetime: TIMES,
     NoneType: st.none(),
 }
 
@@ -40,7 +40,7 @@ def instances(model: type[BaseModel]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(fields).map(model.model_validate)
 
 
-def _of(annotation: Any) -> st.SearchStrategy[Any]:
+def _of(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each kind of type
     if annotation in _BY_TYPE:
         return _BY_TYPE[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -61,7 +61,7 @@ def test_bytes_without_a_frame_are_refused_and_shown_in_part(data: bytes) -> Non
 
 
 def test_trailing_bytes_are_refused() -> None:
-    with pytest.raises(Rejected, match="1 bytes follow the end of the acme.R"):
+    with pytest.raises(Rejected, match=r"1 bytes follow the end of the acme\.R"):
         codec.decode_body(b"\x02\x00", LONG)
 
 

@@ -1,5 +1,6 @@
 """What the supervisor writes down, and the claims on a state folder."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -20,7 +21,15 @@ from headrace.stack.supervised import Backoff, move_aside_if_long
 
 PART = PartState("kafka", 17, "127.0.0.1:9092", "part", "tcp://127.0.0.1:9092", "/logs/kafka.log", ready=True)
 WAITING = PartState("ingress", None, "http://127.0.0.1:1", "service", "http://127.0.0.1:1/readyz", "/logs/ingress.log", ready=False)
-HOLD = "import sys, time; from headrace.stack.lock import *; l = FileLock(Path(sys.argv[1])); l.take(); l.write_pid(); print(1, flush=True); time.sleep(60)"
+HOLD = """
+import pathlib, sys, time
+from headrace.stack.lock import FileLock
+lock = FileLock(pathlib.Path(sys.argv[1]))
+lock.take()
+lock.write_pid()
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture
@@ -117,7 +126,7 @@ async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_nearly_full_disk_is_named_and_the_claim_given_back(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12 - 77, 77))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12 - 77, 77))
     with pytest.raises(StackError, match="has 77 bytes left"):
         await Claim(state).take(print)
     assert not control.running(state.path)
@@ -130,8 +139,8 @@ def test_a_platform_without_the_program_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_part_whose_process_is_gone_is_down() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await process.wait()
     assert await control.probe(WAITING) == "down"
     assert await control.probe(PartState("kafka", process.pid, "", "part", "tcp://127.0.0.1:9", "", ready=True)) == "down"
 
