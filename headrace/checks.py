@@ -13,12 +13,12 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
 from headrace import kafka, s3, temporal
 from headrace.settings import Settings
+from headrace.setup import topic_configs
 from headrace.store import migrate
 from headrace.store.engine import engine
 from schemas import names
 from schemas.errors import bounded
-from schemas.routes import RouteError, Routes, load_routes
-from schemas.topics import Topics
+from schemas.routes import RouteError, load_routes
 
 Verdict = Literal["ok", "warning", "failed", "unreachable"]
 
@@ -77,18 +77,6 @@ def _address(name: str, settings: Settings) -> str:
     return f"{settings.temporal_address} (TEMPORAL_ADDRESS)"
 
 
-def wanted_topics(settings: Settings, routes: Routes) -> list[str]:
-    """The topics that the routes and the notifier need."""
-    topics = Topics(settings.topic_prefix)
-    requests = [topics.requests(domain) for domain in routes.domains()]
-    return [
-        *requests,
-        *(topics.dead_letters(topic) for topic in requests),
-        *(topics.completions(domain) for domain in routes.domains()),
-        topics.history,
-    ]
-
-
 def _routes(settings: Settings) -> Finding:
     try:
         routes = load_routes(settings.routes_file)
@@ -109,7 +97,7 @@ async def _kafka(settings: Settings) -> str:
 
 async def _topics(settings: Settings) -> str:
     try:
-        wanted = wanted_topics(settings, load_routes(settings.routes_file))
+        wanted = list(topic_configs(settings, load_routes(settings.routes_file)))
     except RouteError as error:
         raise _Wrong("cannot say which topics: the routes cannot be loaded") from error
     admin = kafka.admin(settings)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from headrace import health, temporal
 from headrace.idempotent import IdempotentProducer
 from headrace.lifecycle import run_service
+from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
@@ -28,20 +26,12 @@ from notifier.producer import OnceProducer
 from notifier.publish import CompletionActivities
 from schemas import names
 from schemas.catalog import Catalog, shipped
-from schemas.errors import bounded
 from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
-_MAX_BACKOFF = 10.0
 _GRACE = timedelta(seconds=5)
 """For activities that run when the process is told to stop: one acknowledgement takes milliseconds, and without a broker none comes."""
-
-
-class Stopped(Exception):  # noqa: N818 - not an error
-    """The process was told to stop while it waited for a part."""
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -80,20 +70,6 @@ async def publishing(settings: Settings, database: AsyncEngine, stop: asyncio.Ev
 
 def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
     return Worker(client, task_queue=queue, activities=activities, max_concurrent_activities=200, graceful_shutdown_timeout=_GRACE)
-
-
-async def until_there(part: str, attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
-    """The first answer of a part, asked again with growing pauses. Raises `Stopped` when `stop` is set meanwhile."""
-    pause = 0.5
-    while not stop.is_set():
-        try:
-            return await attempt()
-        except (KafkaError, RuntimeError, RPCError, SQLAlchemyError, OSError) as error:
-            log.warning("waiting_for", part=part, error=bounded(str(error), 300), again_in_seconds=pause)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause)
-        pause = min(2 * pause, _MAX_BACKOFF)
-    raise Stopped
 
 
 async def _tables(database: AsyncEngine) -> None:

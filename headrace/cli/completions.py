@@ -14,6 +14,7 @@ from headrace.completions import Received, completions
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
+from schemas.errors import Transient
 from schemas.routes import load_routes
 
 
@@ -32,7 +33,7 @@ async def show(settings: Settings, domain: str | None, *, event_id: UUID | None,
                 print(_json(received) if as_json else _line(received), flush=True)
                 if event_id is not None:
                     break
-    except KafkaError as error:
+    except (KafkaError, Transient) as error:
         raise CommandError(
             Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error}): is it up? `headrace status`"
         ) from error

@@ -20,6 +20,7 @@ from headrace.producer import RequestProducer
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
+from schemas.errors import Transient
 from schemas.request import Request
 from schemas.routes import Route, Routes, load_routes
 
@@ -89,7 +90,7 @@ async def _producer(settings: Settings, routes: Routes) -> AsyncIterator[Request
     try:
         async with RequestProducer(settings, wire) as producer:
             yield producer
-    except KafkaError as error:
+    except (KafkaError, Transient) as error:
         raise CommandError(
             Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not take the request ({error}): `headrace status`"
         ) from error

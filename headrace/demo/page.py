@@ -20,7 +20,8 @@ figure { margin: 0; } figcaption { font-size: .8rem; opacity: .75; overflow-wrap
 .none { border: 1px dashed var(--line); border-radius: .4rem; padding: 2rem 1rem; text-align: center; }
 h2 { font-size: 1rem; margin: 0 0 .4rem; }
 h3 { font-size: .8rem; text-transform: uppercase; letter-spacing: .05em; opacity: .7; margin: 0 0 .3rem; }
-pre { background: var(--soft); border-radius: .4rem; padding: .6rem; margin: 0; font-size: .75rem; white-space: pre-wrap; max-height: 15rem; overflow: auto;
+pre { background: var(--soft); border-radius: .4rem; padding: .6rem; margin: 0; font-size: .75rem;
+  white-space: pre-wrap; max-height: 15rem; overflow: auto;
   overflow-wrap: anywhere; }
 .tag { border: 1px solid var(--line); border-radius: 1rem; padding: .05rem .6rem; font-size: .8rem; font-weight: 400; }
 @media (max-width: 60rem) { article { grid-template-columns: 1fr; } }

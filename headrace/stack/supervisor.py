@@ -57,6 +57,7 @@ class Stack:
         """Start everything; raises `StackError`, with everything stopped again, when that fails."""
         began = time.monotonic()
         await self._claim.take(self._say)
+        self.state.forget_running()
         try:
             await self._start_parts()
             if self._with_services:

@@ -43,8 +43,16 @@ class Bad:
 
 
 COMPLETED = {
-    **{"completion_id": EVENT, "event_id": EVENT, "user_id": "u", "workflow_id": None, "run_id": None, "status": "FAILED"},
-    **{"result": None, "error": None, "requested_at": fields()["requested_at"], "completed_at": fields()["requested_at"]},
+    "completion_id": EVENT,
+    "event_id": EVENT,
+    "user_id": "u",
+    "workflow_id": None,
+    "run_id": None,
+    "status": "FAILED",
+    "result": None,
+    "error": None,
+    "requested_at": fields()["requested_at"],
+    "completed_at": fields()["requested_at"],
 }
 BATCH = {key: value for key, value in fields().items() if key not in ("prompt", "negative_prompt")} | {"prompts": ["one", "two"]}
 

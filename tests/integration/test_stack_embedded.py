@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,12 +53,12 @@ async def all_healthy(folder: Path) -> list[PartState]:
     return parts if parts and all(healthy) else []
 
 
-def is_ready(folder: Path) -> bool:
+def is_ready(folder: Path, supervisor: int) -> bool:
     snapshot = StateFolder(folder).read_snapshot()
-    return snapshot is not None and snapshot.ready
+    return snapshot is not None and snapshot.ready and snapshot.supervisor == supervisor
 
 
-def s3_put_and_get(addresses: Addresses, key: str, content: bytes | None) -> bytes:
+def s3_put_and_get(addresses: Addresses, bucket: str, content: bytes | None) -> bytes:
     client = boto3.client(
         "s3",
         endpoint_url=addresses.s3,
@@ -69,9 +69,9 @@ def s3_put_and_get(addresses: Addresses, key: str, content: bytes | None) -> byt
     )
     try:
         if content is not None:
-            client.create_bucket(Bucket="kept")
-            client.put_object(Bucket="kept", Key=key, Body=content)
-        return client.get_object(Bucket="kept", Key=key)["Body"].read()
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="key", Body=content)
+        return bytes(client.get_object(Bucket=bucket, Key="key")["Body"].read())
     finally:
         client.close()
 
@@ -122,9 +122,10 @@ async def test_parts_and_warden_killed_by_9_come_back(stack: Stack) -> None:
 
     async def all_new() -> bool:
         now = pids(folder)
-        return bool(await all_healthy(folder)) and all(now[part] != before[part] for part in PARTS)
+        return bool(await all_healthy(folder)) and all(now.get(part) != before[part] for part in PARTS)
 
-    await eventually(all_new, timeout=40.0)
+    check: Callable[[], bool | Awaitable[bool]] = all_new
+    await eventually(check, timeout=40.0)
     assert stack._group._warden is not None
     assert stack._group._warden.pid != warden.pid
     assert {os.getpgid(pid) for pid in (*pids(folder).values(), stack._group._warden.pid)} == {stack._group.id}
@@ -135,7 +136,7 @@ async def test_data_survive_a_stop_and_a_start_on_other_ports(tmp_path: Path) ->
     async with Stack(tmp_path, services=False, say=lines.append) as first:
         before = first.addresses
         await write_to_kafka(before, "kept")
-        await asyncio.to_thread(s3_put_and_get, before, "key", b"kept" * 1_000_000)
+        await asyncio.to_thread(s3_put_and_get, before, "kept", b"kept" * 1_000_000)
         assert (tmp_path / "env").exists()
     assert not is_locked(first.state.parts_lock), "a process of the stack is left"
     assert control.read_state(tmp_path) == []
@@ -149,7 +150,7 @@ async def test_data_survive_a_stop_and_a_start_on_other_ports(tmp_path: Path) ->
         async with Stack(tmp_path, services=False, say=lines.append) as second:
             after = second.addresses
             assert await read_from_kafka(after, "kept") == b"kept"
-            assert await asyncio.to_thread(s3_put_and_get, after, "key", None) == b"kept" * 1_000_000
+            assert await asyncio.to_thread(s3_put_and_get, after, "kept", None) == b"kept" * 1_000_000
             assert await asyncio.to_thread(s3_put_and_get, after, "new", b"new") == b"new"
             assert await retention(tmp_path) == f"{720 * 3600}s"
     assert {before.kafka, before.temporal, before.temporal_ui, before.s3}.isdisjoint(
@@ -161,14 +162,14 @@ async def test_data_survive_a_stop_and_a_start_on_other_ports(tmp_path: Path) ->
 async def test_a_supervisor_killed_by_9_leaves_no_process_and_the_next_one_starts(
     tmp_path: Path, supervisor: subprocess.Popen[str]
 ) -> None:
-    await eventually(lambda: is_ready(tmp_path), timeout=60.0)
+    await eventually(lambda: is_ready(tmp_path, supervisor.pid), timeout=60.0)
     state, before = StateFolder(tmp_path), pids(tmp_path)
     supervisor.kill()
     supervisor.wait()
     await eventually(lambda: not is_locked(state.parts_lock))
     assert [await control.probe(part) for part in control.read_state(tmp_path)] == ["down"] * len(before)
     again = await asyncio.create_subprocess_exec(sys.executable, "-c", UP, str(tmp_path), stdout=subprocess.PIPE)
-    await eventually(lambda: is_ready(tmp_path), timeout=60.0)
+    await eventually(lambda: is_ready(tmp_path, again.pid), timeout=60.0)
     assert set(pids(tmp_path).values()).isdisjoint(before.values())
     again.terminate()
     output, _ = await asyncio.wait_for(again.communicate(), 30.0)
@@ -186,6 +187,6 @@ async def test_a_part_that_ends_at_once_is_an_error_with_its_log_and_leaves_noth
     with pytest.raises(StackError, match="kafka ended with exit code 1") as raised:
         await stack.start()
     assert str(tmp_path / "logs" / "kafka.log") in str(raised.value)
-    assert "node.id" in str(raised.value)
+    assert "node id" in str(raised.value)
     assert not is_locked(stack.state.parts_lock)
     assert not control.running(tmp_path)

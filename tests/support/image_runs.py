@@ -87,7 +87,7 @@ async def working(client: Client, backend: ImageBackend, store: FakeStore, notif
     domain = DOMAINS["image"]
     backends: dict[Backend, ImageBackend] = {"huggingface": backend, "openai": backend, "local": backend}
     acts = ImageActivities(backends, store, load_filter(), None)
-    steps = [
+    steps: list[Callable[..., object]] = [
         *(acts.validate_prompt, acts.check_content_filter, acts.generate_with_huggingface, acts.generate_with_openai),
         *(acts.generate_with_local, acts.save_image_to_storage),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -34,9 +35,10 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
+@cache
 def instances(model: type[BaseModel]) -> st.SearchStrategy[Any]:
     """Valid instances of `model`."""
-    fields = {name: _BY_NAME.get(name) or _of(field.annotation) for name, field in model.model_fields.items()}
+    fields = {name: _BY_NAME[name] if name in _BY_NAME else _of(field.annotation) for name, field in model.model_fields.items()}
     return st.fixed_dictionaries(fields).map(model.model_validate)
 
 

