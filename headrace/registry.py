@@ -80,7 +80,7 @@ class Registry:
         response = await self._call("POST", f"subjects/{quote(subject, safe='')}/versions", {"schema": schema.text})
         answer = _json(response)
         if response.status_code in _SCHEMA_REFUSED:
-            words = bounded(str(answer.get("message", response.text)), 300)
+            words = bounded(str(answer.get("message", response.text)), 400)
             raise ValueError(f"the schema registry at {self._url} refuses {schema.name} under the subject {subject}: {words}")
         schema_id = answer.get("id")
         if not response.is_success or not isinstance(schema_id, int):

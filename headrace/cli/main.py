@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
-import click
 import typer
 from pydantic import ValidationError
 
@@ -25,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_INTERRUPTED = 130
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -33,10 +35,11 @@ def up(detach: Annotated[bool, typer.Option("--detach", help="Return when everyt
     """Start the embedded stack and every service, supervised."""
     from headrace.stack import control
 
-    if detach:
-        control.detach(state_dir(), say=_say)
-    else:
-        _run(control.up(state_dir(), _say))
+    with _sentences():
+        if detach:
+            control.detach(state_dir(), say=_say)
+        else:
+            asyncio.run(control.up(state_dir(), _say))
 
 
 @app.command()
@@ -44,10 +47,11 @@ def down(quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when n
     """Stop what `up` started. Data stay."""
     from headrace.stack import control
 
-    if control.down(state_dir()):
-        _say("stopped; data stay in " + str(state_dir()))
-    elif not quiet:
-        _say(f"nothing runs in {state_dir()}")
+    with _sentences():
+        if control.down(state_dir(), say=_say):
+            _say(f"stopped; data stay in {state_dir()}")
+        elif not quiet:
+            _say(f"nothing runs in {state_dir()}")
 
 
 @app.command()
@@ -126,32 +130,37 @@ def run() -> NoReturn:
 def main(arguments: list[str]) -> int:
     """The command's exit code; everything it has to say is printed."""
     try:
-        result = app(args=arguments, prog_name="headrace", standalone_mode=False)
+        app(args=arguments, prog_name="headrace")
     except CommandError as error:
         return _fail(error.code, str(error))
-    except click.ClickException as error:
-        error.show()
-        return Exit.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        return 130
+    except SystemExit as ended:  # typer's own end: 0, or 2 for wrong usage, or 130 for Ctrl-C
+        return ended.code if isinstance(ended.code, int) else Exit.FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`headrace completions | head -1`): nobody is left to tell. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
-    return result if isinstance(result, int) else Exit.DONE
+    return Exit.DONE
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turns the errors that have a sentence into the command's end."""
     from headrace.setup import SetupError
     from headrace.stack.errors import StackError
     from schemas.routes import RouteError
 
     try:
-        asyncio.run(work)
+        yield
     except (StackError, RouteError) as error:
         raise CommandError(Exit.FAILED, str(error)) from error
     except SetupError as error:
         raise CommandError(Exit.UNREACHABLE, str(error)) from error
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    with _sentences():
+        asyncio.run(work)
 
 
 def _settings() -> Settings:

@@ -24,6 +24,8 @@ from headrace.stack.supervisor import Stack
 Health = Literal["healthy", "starting", "unhealthy", "down"]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ASK_EVERY = 0.05
+ERROR_PREFIX = "headrace: "
+"""How the command begins what went wrong."""
 DETACH_SECONDS = 900.0
 """The first start fetches Kafka, on whatever line there is."""
 
@@ -165,10 +167,12 @@ def _follow(state: StateFolder, supervisor: subprocess.Popen[bytes], begin: int,
             complete = [line for line in lines if line.endswith(b"\n")]
             seen += sum(map(len, complete))
             words = [line.decode("utf-8", "replace").rstrip() for line in complete]
-            if code is not None:
-                raise StackError("\n".join(words) or f"the supervisor ended with exit code {code}: see {state.supervisor_log}")
-            for line in words:
+            said = next((at for at, line in enumerate(words) if line.startswith(ERROR_PREFIX)), len(words))
+            for line in words[:said]:
                 say(line)
+            if code is not None:
+                error = "\n".join(words[said:]).removeprefix(ERROR_PREFIX)
+                raise StackError(error or f"the supervisor ended with exit code {code}: see {state.supervisor_log}")
             if ready:
                 return
             if time.monotonic() > end:

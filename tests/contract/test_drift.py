@@ -65,7 +65,7 @@ def same(schema: Any, annotation: Any, at: str) -> None:
         same_fields(schema, annotation, at)
     else:
         plain = str if origin is Literal else annotation
-        kind = schema.get("logicalType", schema["type"]) if isinstance(schema, dict) else schema
+        kind = str(schema.get("logicalType", schema["type"]) if isinstance(schema, dict) else schema)
         assert _PLAIN[kind] is plain, f"{at} is {kind} in Avro, {annotation} in the model"
 
 

@@ -142,7 +142,7 @@ async def test_a_schema_that_refers_to_others_is_rejected_with_what_to_do(regist
 
 async def test_an_incompatible_schema_is_refused_in_the_registrys_words(registry: Registry, subject: str) -> None:
     await registry.register(subject, record(V1))
-    with pytest.raises(ValueError, match=rf"refuses acme\.R under the subject {subject}: .*STRING not compatible with .* LONG"):
+    with pytest.raises(ValueError, match=rf"refuses acme\.R under the subject {subject}: .*type: .* not compatible with"):
         await registry.register(subject, record([{"name": "n", "type": "string"}]))
 
 

