@@ -157,22 +157,22 @@ def detach(state_dir: Path, say: Callable[[str], None] = print) -> None:
 
 
 def _follow(state: StateFolder, supervisor: subprocess.Popen[bytes], begin: int, say: Callable[[str], None]) -> None:
-    end, seen = time.monotonic() + DETACH_SECONDS, begin
+    end, seen, failure = time.monotonic() + DETACH_SECONDS, begin, ""
     with state.supervisor_log.open("rb") as log:
         while True:
             code, snapshot = supervisor.poll(), state.read_snapshot()
             ready = snapshot is not None and snapshot.supervisor == supervisor.pid and snapshot.ready
             log.seek(seen)
-            lines = log.read().splitlines(keepends=True)
-            complete = [line for line in lines if line.endswith(b"\n")]
+            complete = [line for line in log.read().splitlines(keepends=True) if line.endswith(b"\n")]
             seen += sum(map(len, complete))
-            words = [line.decode("utf-8", "replace").rstrip() for line in complete]
-            said = next((at for at, line in enumerate(words) if line.startswith(ERROR_PREFIX)), len(words))
-            for line in words[:said]:
-                say(line)
+            for line in (line.decode("utf-8", "replace").rstrip() for line in complete):
+                if failure or line.startswith(ERROR_PREFIX):
+                    failure += "\n" + line
+                else:
+                    say(line)
             if code is not None:
-                error = "\n".join(words[said:]).removeprefix(ERROR_PREFIX)
-                raise StackError(error or f"the supervisor ended with exit code {code}: see {state.supervisor_log}")
+                failure = failure.strip().removeprefix(ERROR_PREFIX)
+                raise StackError(failure or f"the supervisor ended with exit code {code}: see {state.supervisor_log}")
             if ready:
                 return
             if time.monotonic() > end:

@@ -17,7 +17,7 @@ from tests.support.records import MODELS, values
 
 SCHEMAS = {schema.name: schema for schema in shipped()}
 ANY = st.sampled_from(sorted(MODELS))
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=30, deadline=None)
 
 
 @st.composite
@@ -46,7 +46,7 @@ def decode(data: bytes, schema: Schema) -> None:
 
 
 @given(ANY, st.binary(max_size=300), st.sampled_from([b"", b"\x00\x00\x00\x00\x01", b"\xc3\x01" + bytes(8)]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_random_bytes_raise_nothing_but_rejected(name: str, data: bytes, frame: bytes) -> None:
     try:
         decode(frame + data, SCHEMAS[name])
@@ -55,7 +55,7 @@ def test_random_bytes_raise_nothing_but_rejected(name: str, data: bytes, frame: 
 
 
 @given(written(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_changed_byte_raises_nothing_but_rejected(valid: tuple[Schema, bytes], data: st.DataObject) -> None:
     schema, body = valid
     at = data.draw(st.integers(0, len(body) - 1))
@@ -136,7 +136,7 @@ JSON = st.recursive(
 
 
 @given(st.text(max_size=200) | JSON.map(json.dumps))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_text_makes_a_schema_raise_anything_but_value_error(text: str) -> None:
     try:
         Schema(text)
