@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -229,7 +230,8 @@ async def test_a_namespace_that_is_not_set_up_stops_the_process_instead_of_drain
 
 
 async def test_a_start_that_is_never_answered_is_transient(ready: Settings) -> None:
-    quiet = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    held: list[asyncio.StreamWriter] = []
+    quiet = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
     port = quiet.sockets[0].getsockname()[1]
     try:
         client = await temporal.connect(ready.model_copy(update={"temporal_address": f"127.0.0.1:{port}"}), lazy=True)
@@ -241,3 +243,7 @@ async def test_a_start_that_is_never_answered_is_transient(ready: Settings) -> N
             await starter.start(record, Event(route, REQUESTS[ingress.REQUESTED].model_validate(fields())))
     finally:
         quiet.close()
+        for writer in held:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
