@@ -12,14 +12,20 @@ from typing import Any, NoReturn
 import structlog
 
 from headrace import logs
-from headrace.settings import Settings, load
+from headrace.settings import Settings, SettingsError, load
 
 log = structlog.get_logger(__name__)
 
+_WRONG_USAGE = 2
+
 
 def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
-    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, or 1 when it raised."""
-    settings = load()
+    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        leave(_WRONG_USAGE)
     logs.configure(settings.log_level)
 
     async def supervised() -> int:

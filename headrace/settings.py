@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 STATE_DIR_VARIABLE = "HEADRACE_STATE_DIR"
@@ -66,10 +67,27 @@ class Settings(BaseSettings):
     """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
     log_level: str = "INFO"
 
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError("not an address like http://registry:8081 or https://key:secret@registry/path")
+        return url
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the text names its variable and says why, without repeating its value."""
+
 
 def load() -> Settings:
-    """The settings of this process.
+    """The settings of this process. Raises `SettingsError`."""
+    try:
+        return Settings(_env_file=state_dir() / "env", _env_file_encoding="utf-8")
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(found['loc'])}: {found['msg']}" for found in error.errors(include_input=False))
+        raise SettingsError(f"the settings cannot be used: {wrong}") from None
 
-    Raises pydantic's `ValidationError`, which names the variable, for a value that cannot be read.
-    """
-    return Settings(_env_file=state_dir() / "env", _env_file_encoding="utf-8")
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "HEADRACE_*"
+    return f"HEADRACE_{name.upper()}" if name in Settings.model_fields else name

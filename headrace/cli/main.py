@@ -11,11 +11,10 @@ from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import typer
-from pydantic import ValidationError
 
 from headrace.cli.errors import CommandError, Exit
 from headrace.lifecycle import leave
-from headrace.settings import Settings, load, state_dir
+from headrace.settings import Settings, SettingsError, load, state_dir
 
 app = typer.Typer(
     name="headrace",
@@ -166,9 +165,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 def _settings() -> Settings:
     try:
         return load()
-    except ValidationError as error:
-        wrong = "; ".join(f"HEADRACE_{str(found['loc'][0]).upper()}: {found['msg']}" for found in error.errors())
-        raise CommandError(Exit.USAGE, f"the settings cannot be used: {wrong}") from error
+    except SettingsError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
