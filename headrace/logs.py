@@ -47,7 +47,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiokafka", "httpx", "httpcore", "botocore", "alembic"):
+    for chatty in ("aiokafka", "httpx", "httpcore", "httpx2", "httpcore2", "botocore", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

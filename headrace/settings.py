@@ -56,7 +56,7 @@ class Settings(BaseSettings):
 
     openai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OPENAI_API_KEY", "HEADRACE_OPENAI_API_KEY"))
     openai_base_url: str | None = Field(None, validation_alias=AliasChoices("OPENAI_BASE_URL", "HEADRACE_OPENAI_BASE_URL"))
-    openai_image_model: str = "gpt-image-1"
+    openai_image_model: str = "gpt-image-2.6-flare"
     huggingface_token: SecretStr | None = Field(None, validation_alias=AliasChoices("HF_TOKEN", "HEADRACE_HUGGINGFACE_TOKEN"))
     huggingface_base_url: str | None = None
     huggingface_image_model: str = "black-forest-labs/FLUX.1-schnell"

@@ -58,9 +58,12 @@ def sort_failure(error: BaseException) -> tuple[Status, CompletionError]:
     cause = error.cause if isinstance(error, ActivityError) and error.cause else error
     if isinstance(cause, exceptions.TimeoutError):
         return Status.FAILED, CompletionError(code=FailureType.TIMED_OUT, message=bounded(_words(error)))
-    if isinstance(cause, ApplicationError):
-        return Status.FAILED, CompletionError(code=cause.type or FailureType.INTERNAL, message=bounded(cause.message))
-    return Status.FAILED, CompletionError(code=FailureType.INTERNAL, message=bounded(_words(cause)))
+    if isinstance(cause, ApplicationError) and cause.type is not None and cause.type in set(FailureType):
+        return Status.FAILED, CompletionError(code=cause.type, message=bounded(cause.message))
+    # An exception that nobody sorted. Its text may hold anything and goes no further than Temporal and the logs.
+    step = error.activity_type if isinstance(error, ActivityError) else "the workflow"
+    kind = cause.type if isinstance(cause, ApplicationError) and cause.type else type(cause).__name__
+    return Status.FAILED, CompletionError(code=FailureType.INTERNAL, message=bounded(f"a fault of this software in {step}: {kind}"))
 
 
 def _words(error: BaseException) -> str:

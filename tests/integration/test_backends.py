@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -41,7 +42,7 @@ async def backend(name: str, server: Server, seconds: float = 20.0) -> tuple[Ima
     """The backend, and its server's good answer."""
     if name == "huggingface":
         return HuggingFaceBackend(keyed(server), seconds=seconds), lambda: web.Response(body=ai_servers.png(), content_type="image/png")
-    return openai.OpenAIBackend(openai.client(keyed(server), seconds=seconds), "gpt-image-1"), openai_image
+    return openai.OpenAIBackend(openai.client(keyed(server), seconds=seconds), "gpt-image-2.6-flare", seconds=seconds), openai_image
 
 
 async def failure(name: str, server: Server, answer: Callable[[], object], seconds: float = 20.0) -> ApplicationError:
@@ -81,7 +82,7 @@ async def test_openai_is_asked_for_the_size_and_the_quality_of_the_style(server:
     body = server.requests[0]["body"]
     assert (server.requests[0]["path"], body["model"], body["size"], body["quality"]) == (
         "/v1/images/generations",
-        "gpt-image-1",
+        "gpt-image-2.6-flare",
         "1024x1024",
         "medium",
     )
@@ -142,6 +143,59 @@ async def test_a_slow_server_is_given_up_before_the_activity_is(server: Server, 
     assert (error.type, error.non_retryable) == ("BackendUnavailable", False)
 
 
+@BOTH
+async def test_an_answer_that_dribbles_in_is_given_up_before_the_activity_is(server: Server, name: str) -> None:
+    server.dribbles = True
+    made, _ = await backend(name, server, 0.5)
+    began = time.monotonic()
+    with pytest.raises(ApplicationError, match=r"within 0\.5 s"):
+        await made.generate(DRAWING)
+    await close(made)
+    assert time.monotonic() - began < 3
+
+
+@BOTH
+async def test_a_backend_that_is_not_reached_is_tried_again(name: str) -> None:
+    nobody = Server("http://127.0.0.1:1", web.Response)
+    made, _ = await backend(name, nobody)
+    with pytest.raises(ApplicationError) as raised:
+        await made.generate(DRAWING)
+    await close(made)
+    assert (raised.value.type, raised.value.non_retryable) == ("BackendUnavailable", False)
+
+
+async def test_a_slow_hub_does_not_stop_the_workers_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_hub(*_: object, **__: object) -> None:
+        time.sleep(0.6)  # what the library does
+        raise ValueError("No provider mapping found")
+
+    monkeypatch.setattr("huggingface_hub.hf_api.HfApi.model_info", slow_hub)
+    made = HuggingFaceBackend(Settings(huggingface_token=SecretStr(KEY), huggingface_image_model="nobody/has-this"))
+    asked = asyncio.create_task(made.generate(DRAWING))
+    longest = 0.0
+    while not asked.done():
+        began = time.monotonic()
+        await asyncio.sleep(0.01)
+        longest = max(longest, time.monotonic() - began)
+    with pytest.raises(ApplicationError, match="HEADRACE_HUGGINGFACE_IMAGE_MODEL") as raised:
+        await asked
+    assert (raised.value.type, raised.value.non_retryable) == ("BackendRefused", True)
+    assert longest < 0.5, "the look-up ran on the event loop: every heartbeat of the worker stops with it"
+
+
+async def test_an_account_without_credit_is_not_asked_again(server: Server) -> None:
+    error = await failure("openai", server, lambda: openai_error(429, "insufficient_quota"))
+    assert (error.type, error.non_retryable) == ("BackendCredentialsRefused", True)
+    assert "OPENAI_API_KEY" in error.message
+
+
+@BOTH
+async def test_a_refusal_that_quotes_the_key_is_not_passed_on(server: Server, name: str) -> None:
+    quoted = {"error": {"message": "Incorrect API key provided: sk-abc***xyz", "code": "invalid_api_key"}}
+    error = await failure(name, server, lambda: web.json_response(quoted, status=401))
+    assert "sk-abc" not in error.message
+
+
 BROKEN = {
     "huggingface": [
         lambda: web.Response(body=b"no image at all", content_type="image/png"),
@@ -188,6 +242,19 @@ async def test_moderation_gives_its_categories_as_the_reason(server: Server) -> 
     assert (refused.safe, refused.reason) == (False, "OpenAI's moderation: violence")
     assert fine.safe
     assert not raised.value.non_retryable
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("<html>", "text/html"), ('{"results', "application/json"), ('{"id": "m", "results": []}', "application/json")]
+)
+async def test_a_moderation_that_cannot_be_read_is_no_pass(server: Server, text: str, kind: str) -> None:
+    client = openai.client(keyed(server))
+    assert client is not None
+    server.answer = lambda: web.Response(text=text, content_type=kind)
+    async with client:
+        with pytest.raises(ApplicationError) as raised:
+            await openai.OpenAIModeration(client).screen("a prompt")
+    assert (raised.value.type, raised.value.non_retryable) == ("BackendUnavailable", False)
 
 
 async def test_the_local_backend_draws_the_same_bytes_for_the_same_request() -> None:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import WorkflowEnvironment
 
 from schemas.errors import FailureType
 from schemas.ids import completion_id
+from schemas.image import ImageGenerationResult
+from tests.support.eventually import eventually
 from tests.support.image_runs import FakeBackend, FakeNotifier, FakeStore, start, working
 from workers.image.activities import Picture
 from workers.image.models import Drawing
@@ -141,6 +143,56 @@ async def test_a_cancelled_run_tells_so_and_ends_as_cancelled(client: Client) ->
     assert isinstance(raised.value.cause, CancelledError)
     [sent] = notifier.completions
     assert (sent.completion["status"], sent.completion["error"]["code"]) == ("CANCELLED", "Cancelled")
+
+
+async def test_a_run_cancelled_before_its_first_step_tells_so(client: Client) -> None:
+    handle = await start(client)
+    await handle.cancel()
+    notifier, backend = FakeNotifier(), FakeBackend()
+    async with working(client, backend, FakeStore(), notifier):
+        with pytest.raises(WorkflowFailureError) as raised:
+            await handle.result()
+    assert isinstance(raised.value.cause, CancelledError)
+    assert ([sent.completion["status"] for sent in notifier.completions], backend.calls) == (["CANCELLED"], 0)
+
+
+async def test_a_cancel_that_comes_after_the_outcome_changes_neither_run_nor_completion(client: Client) -> None:
+    notifier = FakeNotifier(completion_failures=10**9)
+    async with working(client, FakeBackend(), FakeStore(), notifier):
+        handle = await start(client)
+        await eventually(lambda: notifier.history)
+        await handle.cancel()
+        await eventually(lambda: _was_cancelled(handle))
+        notifier.recover()
+        await handle.result()
+    assert [sent.completion["status"] for sent in notifier.completions] == ["SUCCEEDED"]
+
+
+async def test_a_worker_that_restarts_while_a_completion_waits_tells_it_once(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    notifier = FakeNotifier(completion_failures=10**9)
+    async with working(client, FakeBackend(), FakeStore(), notifier):
+        handle = await start(client)
+        await eventually(lambda: notifier.history)
+    notifier.recover()
+    async with working(client, FakeBackend(), FakeStore(), notifier):
+        await handle.result()
+    assert len(notifier.completions) == 1
+    assert not [record for record in caplog.records if "evict" in record.getMessage().lower()], "the shielded wait outlived its run"
+
+
+async def test_an_error_that_nobody_sorted_is_internal_and_its_text_stays_inside(client: Client) -> None:
+    notifier = FakeNotifier()
+    async with working(client, FakeBackend(lambda _: KeyError("what it may hold")), FakeStore(), notifier):
+        error = await failed(await start(client))
+    assert error.type == "Internal"
+    assert notifier.completions[0].completion["error"] == {
+        "code": "Internal",
+        "message": "a fault of this software in generate_with_local: KeyError",
+    }
+
+
+async def _was_cancelled(handle: WorkflowHandle[object, ImageGenerationResult]) -> bool:
+    return any(event.HasField("workflow_execution_cancel_requested_event_attributes") for event in (await handle.fetch_history()).events)
 
 
 async def test_a_completion_is_tried_until_it_is_published(client: Client) -> None:

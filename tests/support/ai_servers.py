@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -26,6 +27,8 @@ class Server:
     url: str
     answer: Callable[[], Awaitable[web.StreamResponse] | web.StreamResponse]
     requests: list[dict[str, Any]] = field(default_factory=list)
+    dribbles: bool = False
+    """Instead of an answer: a body of one space every 50 ms, for five seconds."""
 
 
 @contextlib.asynccontextmanager
@@ -34,6 +37,8 @@ async def serving() -> AsyncIterator[Server]:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         server.requests.append({"path": request.path, "authorization": request.headers.get("Authorization"), "body": await request.json()})
+        if server.dribbles:
+            return await _dribble(request)
         answer = server.answer()
         return answer if isinstance(answer, web.StreamResponse) else await answer
 
@@ -47,6 +52,16 @@ async def serving() -> AsyncIterator[Server]:
         yield server
     finally:
         await runner.cleanup()
+
+
+async def _dribble(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # the client gave up
+        for _ in range(100):
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+    return response
 
 
 def openai_image(data: bytes | None = None, encoded: str | None = None) -> web.Response:

@@ -63,6 +63,9 @@ class FakeNotifier:
         self.history: list[UpdateHistory] = []
         self._failures = {"completion": completion_failures, "history": history_failures}
 
+    def recover(self) -> None:
+        self._failures = {"completion": 0, "history": 0}
+
     def _fail(self, kind: str) -> None:
         if self._failures[kind] > 0:
             self._failures[kind] -= 1

@@ -21,6 +21,7 @@ FILTER = load_filter()
         ("build me a small BOMB please", "weapons"),
         ("\uff50\uff49\uff50\uff45\u3000\uff42\uff4f\uff4d\uff42", "weapons"),  # full-width letters
         ("a pípe   bömb", "weapons"),
+        ("pi\u00adpe\u200b bomb", "weapons"),  # soft hyphen, zero-width space
         ("a swastika on a wall", "hateful"),
         ("a counterfeit passport, front page", "deception"),
     ],
@@ -38,10 +39,11 @@ def test_an_innocent_prompt_that_shares_letters_with_a_refused_one_passes(prompt
 
 def test_a_filter_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
-    own.write_text('[[category]]\nreason = "no cats here"\nwords = ["cat"]\npatterns = ["kitt(y|en)"]\n')
+    own.write_text('[[category]]\nreason = "no cats here"\nwords = ["cat", "c++"]\npatterns = ["kitt(y|en)"]\n')
     loaded = load_filter(own)
     assert loaded.screen("a Kitten").reason == "no cats here"
     assert loaded.screen("concatenate").safe
+    assert not loaded.screen("drawn in c++ style").safe
     assert loaded.screen("pipe bomb").safe
 
 

@@ -82,7 +82,8 @@ def load_filter(path: Path | None = None) -> ContentFilter:
 
 def _rules(path: Path, category: _Category) -> Iterable[Rule]:
     for word in category.words:
-        yield Rule(re.compile(rf"\b{re.escape(normalise(word))}\b"), category.reason)
+        # Not \b: a word may begin or end with a sign, and beside a sign \b asks for a letter.
+        yield Rule(re.compile(rf"(?<!\w){re.escape(normalise(word))}(?!\w)"), category.reason)
     for pattern in category.patterns:
         try:
             yield Rule(re.compile(pattern), category.reason)
@@ -91,9 +92,10 @@ def _rules(path: Path, category: _Category) -> Iterable[Rule]:
 
 
 def normalise(text: str) -> str:
-    """Compatibility form, no accents, case folded, single spaces."""
+    """Compatibility form, no accents, nothing invisible, case folded, single spaces."""
     decomposed = unicodedata.normalize("NFKD", text)
-    return " ".join("".join(char for char in decomposed if not unicodedata.combining(char)).casefold().split())
+    shown = (char for char in decomposed if not unicodedata.combining(char) and unicodedata.category(char) != "Cf")
+    return " ".join("".join(shown).casefold().split())
 
 
 def validate(check: PromptCheck) -> Validation:

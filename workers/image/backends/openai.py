@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import openai
-from openai.types import ImagesResponse
+from openai.types import ImagesResponse, ModerationCreateResponse
 from temporalio.exceptions import ApplicationError
 
 from headrace.settings import Settings
@@ -24,6 +25,9 @@ _SECONDS = 55.0
 _MODERATION_SECONDS = 8.0
 _MODERATION_MODEL = "omni-moderation-latest"
 _POLICY_CODES = ("content_policy_violation", "moderation_blocked")
+_NO_CREDIT = "insufficient_quota"
+
+T = TypeVar("T")
 
 
 def client(settings: Settings, *, seconds: float = _SECONDS) -> openai.AsyncOpenAI | None:
@@ -38,21 +42,20 @@ def client(settings: Settings, *, seconds: float = _SECONDS) -> openai.AsyncOpen
 class OpenAIBackend:
     """Without a key every request fails, and says so."""
 
-    def __init__(self, made: openai.AsyncOpenAI | None, model: str) -> None:
+    def __init__(self, made: openai.AsyncOpenAI | None, model: str, *, seconds: float = _SECONDS) -> None:
         self._client = made
         self._model = model
+        self._seconds = seconds
 
     async def generate(self, drawing: Drawing) -> Picture:
         if self._client is None:
             raise not_configured("openai", _SETTING)
-        try:
-            answer = await self._client.images.generate(
+        answer = await _answer(
+            self._client.images.generate(
                 model=self._model, prompt=styled(drawing.prompt, drawing.style), n=1, size=drawing.size, **_quality(self._model, drawing)
-            )
-        except openai.OpenAIError as error:
-            raise _sort(error) from error
-        except ValueError as error:  # a body that is not JSON
-            raise unavailable(f"the answer of openai cannot be read: {bounded(str(error), 200)}") from error
+            ),
+            self._seconds,
+        )
         # A body of another content type comes back as text, whatever the annotation says.
         if not isinstance(answer, ImagesResponse) or not answer.data or not (encoded := answer.data[0].b64_json):
             raise unavailable("the answer of openai has no image")
@@ -70,10 +73,9 @@ class OpenAIModeration:
         self._client = made
 
     async def screen(self, prompt: str) -> Screening:
-        try:
-            answer = await self._client.moderations.create(model=_MODERATION_MODEL, input=prompt, timeout=_MODERATION_SECONDS)
-        except openai.OpenAIError as error:
-            raise _sort(error) from error
+        answer = await _answer(self._client.moderations.create(model=_MODERATION_MODEL, input=prompt), _MODERATION_SECONDS)
+        if not isinstance(answer, ModerationCreateResponse) or not answer.results:  # as above
+            raise unavailable("the answer of OpenAI's moderation cannot be read")
         flagged = [name for result in answer.results if result.flagged for name, hit in result.categories.model_dump().items() if hit]
         if any(result.flagged for result in answer.results):
             return Screening(safe=False, reason=f"OpenAI's moderation: {', '.join(sorted(flagged)) or 'flagged'}")
@@ -87,8 +89,25 @@ def _quality(model: str, drawing: Drawing) -> dict[str, Any]:
     return {"quality": "high" if detailed else "medium"}
 
 
+async def _answer(asked: Awaitable[T], seconds: float) -> T:
+    """The answer within so many seconds in all: the client's own time-out is for each read, and a body may dribble in."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asked
+    except openai.OpenAIError as error:
+        raise _sort(error) from error
+    except TimeoutError as error:
+        raise unavailable(f"openai did not answer within {seconds:g} s") from error
+    except ValueError as error:  # a body that is not JSON
+        raise unavailable(f"the answer of openai cannot be read: {bounded(str(error), 200)}") from error
+
+
 def _sort(error: openai.OpenAIError) -> ApplicationError:
     if isinstance(error, openai.APIStatusError):
+        if error.code == _NO_CREDIT:  # a 429 like a rate limit, but waiting does not help
+            return ApplicationError(
+                f"the account of {_SETTING} has no credit left", type=FailureType.BACKEND_CREDENTIALS_REFUSED, non_retryable=True
+            )
         if error.code in _POLICY_CODES:
             return ApplicationError(
                 f"openai refuses the prompt: {bounded(error.message, 300)}", type=FailureType.CONTENT_POLICY_VIOLATION, non_retryable=True

@@ -39,9 +39,11 @@ def unavailable(message: str) -> ApplicationError:
 
 def sort_answer(backend: str, setting: str, status: int, headers: Mapping[str, str], text: str) -> ApplicationError:
     """What an answer other than 2xx means; content policy is the caller's to know."""
-    said = f"{backend} answers {status}: {bounded(text, 300)}"
     if status in _UNAUTHORIZED:
-        return ApplicationError(f"{said}. Check {setting}", type=FailureType.BACKEND_CREDENTIALS_REFUSED, non_retryable=True)
+        # Without the backend's own words: OpenAI's quote the key in part, and the completion carries this message to everybody.
+        said = f"{backend} answers {status}: it refuses the key. Check {setting}"
+        return ApplicationError(said, type=FailureType.BACKEND_CREDENTIALS_REFUSED, non_retryable=True)
+    said = f"{backend} answers {status}: {bounded(text, 300)}"
     if status == _RATE_LIMITED:
         return ApplicationError(said, type=FailureType.BACKEND_RATE_LIMITED, next_retry_delay=retry_after(headers))
     if status >= _SERVER_ERROR or status == _TIMEOUT:
