@@ -36,7 +36,9 @@ async def main() -> None:
                 handle = await start(environment.client, prompt=prompt)
                 with contextlib.suppress(WorkflowFailureError):
                     await handle.result()
-            (FOLDER / f"ImageGenerationWorkflow-{name}-{version}.json").write_text((await handle.fetch_history()).to_json())
+            (FOLDER / f"ImageGenerationWorkflow-{name}-{version}.json").write_text(
+                (await handle.fetch_history()).to_json().replace(f"{FOLDER.parents[2]}/", "")  # stack traces name this machine's folders
+            )
 
 
 if __name__ == "__main__":
