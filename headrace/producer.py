@@ -1,4 +1,4 @@
-"""The Python producer of requests."""
+"""The Python producer of requests and commands."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from headrace.idempotent import IdempotentProducer
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas import headers, models
+from schemas.command import WorkflowCommandIssued
 from schemas.completion import Published
 from schemas.request import Request
 from schemas.topics import Topics
 
-_RECORDS = {model: record for record, model in models.REQUESTS.items()}
+_RECORDS: dict[type[Request], str] = {model: record for record, model in {**models.REQUESTS, **models.COMMANDS}.items()}
 _AT_ONCE = 500
 
 
 class RequestProducer:
-    """Sends requests as the ingress takes them.
+    """Sends requests, and commands to their workflows, as the ingress takes them.
 
         wire = Wire.of(settings, Catalog(shipped()))
         async with RequestProducer(settings, wire) as producer:
@@ -51,12 +52,12 @@ class RequestProducer:
         traceparent: str | None = None,
         source: str = "headrace/producer",
     ) -> Published:
-        """Where Kafka acknowledged the request; the completion will carry its event ID and its key.
+        """Where Kafka acknowledged the request; the completion will carry its event ID and its key. A command has none.
 
         Args:
             request: What to send.
             record: Full name of its record; needed only for one that does not ship with Headrace.
-            key: Requests of the same key are started in order; the user ID unless given.
+            key: Requests of the same key are started in order; unless given the user ID, or the target of a command.
             traceparent: W3C trace context of the caller.
             source: CloudEvents' `source`.
 
@@ -67,9 +68,13 @@ class RequestProducer:
         `aiokafka.errors.KafkaError`.
         """
         record = record or record_of(request)
-        topic = self._topics.requests(record.split(".")[-2])
+        if isinstance(request, WorkflowCommandIssued):
+            # The commands of one target keep their order.
+            topic, default = self._topics.commands, str(request.target_event_id)
+        else:
+            topic, default = self._topics.requests(record.split(".")[-2]), request.user_id
         if key is None:
-            key = request.user_id
+            key = default
         return await self._producer.send(
             topic,
             key=key.encode() if isinstance(key, str) else key,

@@ -51,6 +51,10 @@ class Registry:
             raise Rejected(Reason.UNKNOWN_SCHEMA, f"{schema_id} is no schema ID: the greatest is {_MAX_SCHEMA_ID}")
         return await self._schemas.get(schema_id, lambda: self._ask_schema(schema_id))
 
+    def known(self, schema_id: int) -> Schema | None:
+        """The schema of an ID that was asked for before."""
+        return self._schemas.known(schema_id)
+
     async def register(self, subject: str, schema: Schema) -> int:
         """The ID of a schema under a subject, registered when it is new.
 
@@ -115,6 +119,9 @@ class _Answers(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         self._known.setdefault(key, value)
+
+    def known(self, key: K) -> V | None:
+        return self._known.get(key)
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
         if key in self._known:

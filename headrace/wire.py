@@ -44,8 +44,15 @@ class Wire:
         Raises `Rejected` (UNDECODABLE, UNKNOWN_SCHEMA), and `Transient` while the registry does not answer.
         """
         frame = codec.unframe(data)
-        writer = await self._writer(frame)
-        return Decoded(writer.name, codec.decode_body(frame.body, writer, self.catalog.by_name(writer.name)))
+        return self._resolved(frame, await self._writer(frame))
+
+    def decode_at_once(self, data: bytes | None) -> Decoded | None:
+        """The same without waiting: None when the registry has to be asked first. Raises `Rejected`."""
+        frame = codec.unframe(data)
+        if isinstance(frame, codec.SingleObject):
+            return self._resolved(frame, self._by_fingerprint(frame))
+        writer = self._of_registry(frame).known(frame.schema_id)
+        return None if writer is None else self._resolved(frame, writer)
 
     async def encode(self, topic: str, record: str, value: dict[str, Any]) -> bytes:
         """`value` as a framed record. With a registry the schema is registered under the subject `<topic>-<record>`.
@@ -59,16 +66,40 @@ class Wire:
             return codec.frame_single_object(schema, body)
         return codec.frame_confluent(await self._registry.register(f"{topic}-{record}", schema), body)
 
+    def _resolved(self, frame: codec.SingleObject | codec.Confluent, writer: Schema) -> Decoded:
+        reader = self.catalog.by_name(writer.name)
+        value = codec.decode_body(frame.body, writer, reader)
+        if reader is not None and reader.fingerprint != writer.fingerprint:
+            value = _in_the_words_of(reader, value)
+        return Decoded(writer.name, value)
+
     async def _writer(self, frame: codec.SingleObject | codec.Confluent) -> Schema:
         if isinstance(frame, codec.SingleObject):
-            schema = self.catalog.by_fingerprint(frame.fingerprint)
-            if schema is None:
-                raise Rejected(
-                    Reason.UNKNOWN_SCHEMA,
-                    f"no schema has the fingerprint {frame.fingerprint.hex()}: add its .avsc to a route or beside it as a past version,"
-                    " or send through a schema registry",
-                )
-            return schema
+            return self._by_fingerprint(frame)
+        return await self._of_registry(frame).schema(frame.schema_id)
+
+    def _by_fingerprint(self, frame: codec.SingleObject) -> Schema:
+        schema = self.catalog.by_fingerprint(frame.fingerprint)
+        if schema is None:
+            raise Rejected(
+                Reason.UNKNOWN_SCHEMA,
+                f"no schema has the fingerprint {frame.fingerprint.hex()}: add its .avsc to a route or beside it as a past version,"
+                " or send through a schema registry",
+            )
+        return schema
+
+    def _of_registry(self, frame: codec.Confluent) -> Registry:
         if self._registry is None:
             raise Rejected(Reason.UNKNOWN_SCHEMA, f"schema ID {frame.schema_id} needs a schema registry: set HEADRACE_SCHEMA_REGISTRY_URL")
-        return await self._registry.schema(frame.schema_id)
+        return self._registry
+
+
+def _in_the_words_of(reader: Schema, value: dict[str, Any]) -> dict[str, Any]:
+    """The value as a writer with the reader's schema would have sent it: a time that came as a plain `long` is a time.
+
+    Two encodings of one event must not look like two events. What does not fit stays as it is: the request's model says what is wrong.
+    """
+    try:
+        return codec.decode_body(codec.encode_body(reader, value), reader)
+    except (ValueError, Rejected):
+        return value

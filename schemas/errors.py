@@ -26,8 +26,16 @@ class Reason(StrEnum):
     """Decoded, but a value is refused."""
     UNROUTABLE = "unroutable"
     """A record for which this topic has no route."""
+    ID_CONFLICT = "id_conflict"
+    """Its event ID is that of another event: the same ID, another payload."""
+    TOO_LARGE = "too_large"
+    """More than Temporal takes as one payload."""
     REJECTED_BY_TEMPORAL = "rejected_by_temporal"
     """The server answered INVALID_ARGUMENT."""
+    UNKNOWN_TARGET = "unknown_target"
+    """A command for an event that did not come within the time it waits for it."""
+    TARGET_CLOSED = "target_closed"
+    """A command for a run that has ended."""
 
 
 class Rejected(Exception):  # noqa: N818 - named for what happens next

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from schemas.command import COMMAND, WorkflowCommandIssued
 from schemas.completion import Completion, History
 from schemas.image import (
     BatchImageGenerationCompleted,
@@ -19,6 +20,9 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
 }
+
+COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
+"""Requests too, but to a run: they start nothing, and are not completed."""
 
 COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.ImageGenerationCompleted": ImageGenerationCompleted,

@@ -1,14 +1,17 @@
 """What every request has, and where a run's request came from."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 def _printable(user_id: str) -> str:
-    if any(character < " " or character == "\x7f" for character in user_id):
+    if _CONTROL.search(user_id):
         raise ValueError("a user ID has no control characters")
     return user_id
 

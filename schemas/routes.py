@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +13,8 @@ from schemas.catalog import read_schema
 from schemas.codec import Schema
 from schemas.models import REQUESTS
 from schemas.request import OpenRequest, Request
+
+Order = Literal["key", "partition", "none"]
 
 SHIPPED = Path(__file__).parent / "routes.toml"
 
@@ -30,6 +33,7 @@ class _Entry(BaseModel):
     workflow: str = Field(min_length=1)
     task_queue: str = Field(min_length=1)
     priority: int = Field(3, ge=1, le=5)
+    order: Order = "key"
 
 
 class _File(BaseModel):
@@ -46,6 +50,8 @@ class Route:
     workflow: str
     task_queue: str
     priority: int
+    order: Order
+    """Which records are started in the order of their offsets: those of a key, those of a partition, or none."""
     schema: Schema
     model: type[Request]
     """What the decoded record is validated with; `OpenRequest` for a record of which only the common fields are known."""
@@ -112,6 +118,7 @@ def _route(path: Path, entry: _Entry) -> Route:
         workflow=entry.workflow,
         task_queue=entry.task_queue,
         priority=entry.priority,
+        order=entry.order,
         schema=schema,
         model=REQUESTS.get(entry.record, OpenRequest),
     )

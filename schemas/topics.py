@@ -20,5 +20,10 @@ class Topics:
         return f"{request_topic}.dlq"
 
     @property
+    def commands(self) -> str:
+        """Pause, resume, cancel: signals to runs that requests have started."""
+        return f"{self.prefix}workflow.commands"
+
+    @property
     def history(self) -> str:
         return f"{self.prefix}history"

@@ -29,23 +29,6 @@ V1: list[dict[str, Any]] = [{"name": "n", "type": "long"}]
 V2: list[dict[str, Any]] = [*V1, {"name": "colour", "type": "string", "default": "blue"}]
 
 
-@pytest_asyncio.fixture(scope="session")
-async def apicurio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Apicurio]:
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
-
-    def say(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            reporter.write_line(f"\n{text}")
-
-    server = Apicurio(support.installed(say), tmp_path_factory.mktemp("registry"))
-    try:
-        await server.start()
-        yield server
-    finally:
-        server.remove()
-
-
 @pytest_asyncio.fixture
 async def registry(apicurio: Apicurio) -> AsyncIterator[Registry]:
     client = Registry(apicurio.url)

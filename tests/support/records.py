@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 
 from schemas.codec import Schema
-from schemas.models import COMPLETIONS, EVENTS, REQUESTS
+from schemas.models import COMMANDS, COMPLETIONS, EVENTS, REQUESTS
 from schemas.request import Model, milliseconds
 
-MODELS: dict[str, type[Model]] = {**REQUESTS, **COMPLETIONS, **EVENTS}
+MODELS: dict[str, type[Model]] = {**REQUESTS, **COMMANDS, **COMPLETIONS, **EVENTS}
 """Every record that Headrace itself writes or reads into a model."""
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(lambda text: bool(text.strip()))

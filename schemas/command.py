@@ -1,0 +1,45 @@
+"""Commands: the record that asks for one, and the signal that it becomes."""
+
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import ConfigDict, StringConstraints
+
+from schemas.errors import MAX_MESSAGE
+from schemas.request import EventId, Model, Request
+
+COMMAND = "headrace.workflow.WorkflowCommandIssued"
+
+
+class Action(StrEnum):
+    """What a run is told to do: the record's `command`, and the name of the signal. Runs in flight rest on them: never renamed."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+class WorkflowCommandIssued(Request):
+    """The record on `workflow.commands`. Nothing is completed by it: what it does shows in its target's completion."""
+
+    target_event_id: EventId
+    command: Action
+    reason: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)] = ""
+
+
+class Command(Model):
+    """The one argument of a signal.
+
+    Temporal's SDK drops a signal whose argument it cannot read: what a newer ingress adds to it is ignored, and everything has a default.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    event_id: UUID | None = None
+    """The record's; a repeated delivery is known by it. None: sent by hand, and applied each time."""
+    reason: str = ""
+
+
+SeenCommands = tuple[UUID, ...]
+"""The event IDs of the commands that a run has had, in the order of their arrival: a field of what a run hands over to the next."""
