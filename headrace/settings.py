@@ -49,7 +49,29 @@ class Settings(BaseSettings):
     routes_file: Path | None = None
     """None: the routes that ship with Headrace, `schemas/routes.toml`."""
     ingress_group: str = "headrace-ingress"
-    ingress_max_in_flight: int = Field(64, ge=1)
+    ingress_max_in_flight: int = Field(1000, ge=8)
+    """Records read and without a disposition, at the most."""
+    ingress_max_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
+    """The sum of their sizes, at the most; one record is always let in."""
+    ingress_min_starts: int = Field(4, ge=1)
+    ingress_max_starts: int = Field(256, ge=1)
+    """Between these two the number of calls to Temporal at one time follows the server."""
+    ingress_start_target_seconds: float = Field(0.25, gt=0)
+    """A start that takes longer means that there are too many at one time: well above what an idle server takes."""
+    ingress_command_wait_seconds: float = Field(30.0, ge=0)
+    """How long a command waits for the event that it is for; then it is dead-lettered as unknown_target."""
+    ingress_watchdog_seconds: float = Field(60.0, ge=10)
+    """A consumer that stands still for so long without a reason ends its process."""
+    breaker_consecutive: int = Field(50, ge=1)
+    breaker_window: int = Field(200, ge=10)
+    breaker_share: float = Field(0.5, gt=0, le=1)
+    """A route stops at so many dead letters in a row, or at this share of the last `breaker_window` records."""
+    ledger_days: float | None = Field(None, gt=0)
+    """Events older than this are forgotten, and would run again; None: never."""
+    temporal_max_payload_bytes: int = Field(2 * 1024 * 1024, ge=1024)
+    """The server's `limit.blobSize.error`."""
+    ingress_session_seconds: float = Field(10.0, gt=0)
+    """After so long without a heartbeat the group gives a process's partitions to others; not below the broker's own minimum, 6."""
     ingress_drain_seconds: float = Field(5.0, gt=0)
     ingress_start_seconds: float = Field(10.0, gt=0)
     """One start's bound; after it the start counts as failed in passing and is tried again."""

@@ -33,6 +33,13 @@ PARTITIONS = 6
 MAX_REPLICAS = 3
 SEARCH_ATTRIBUTES = (names.SEARCH_ATTRIBUTE_EVENT_ID, names.SEARCH_ATTRIBUTE_USER_ID, names.SEARCH_ATTRIBUTE_EVENT_TYPE)
 
+_DEAD_LETTERS = {
+    "max.message.bytes": str(kafka.MAX_RECORD_BYTES),
+    # A dead letter waits for somebody, however long that takes.
+    "retention.ms": "-1",
+    # It keeps its record's time, which may be wrong by any amount: Kafka refuses one that is an hour ahead of its clock.
+    "message.timestamp.after.max.ms": str(2**63 - 1),
+}
 _TEMPORAL_SECONDS = 10.0
 _VISIBLE_SECONDS = 30.0
 _ALREADY_EXISTS = 36
@@ -61,9 +68,10 @@ def topic_configs(settings: Settings, routes: Routes) -> dict[str, dict[str, str
     for domain in routes.domains():
         requests = topics.requests(domain)
         wanted[requests] = {}
-        # A dead letter waits for somebody, however long that takes.
-        wanted[topics.dead_letters(requests)] = {"max.message.bytes": str(kafka.MAX_RECORD_BYTES), "retention.ms": "-1"}
+        wanted[topics.dead_letters(requests)] = _DEAD_LETTERS
         wanted[topics.completions(domain)] = {}
+    wanted[topics.commands] = {}
+    wanted[topics.dead_letters(topics.commands)] = _DEAD_LETTERS
     wanted[topics.history] = {}
     return wanted
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, Pool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
@@ -14,6 +14,13 @@ def engine(url: str) -> AsyncEngine:
     made = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
     if url.startswith("sqlite"):
         event.listen(made.sync_engine, "connect", _pragmas)
+    return made
+
+
+def blocking(of: AsyncEngine, *, poolclass: type[Pool]) -> Engine:
+    """An engine on the SQLite file of `of` for a thread, without asyncio. Opens nothing yet."""
+    made = create_engine(of.url.set(drivername="sqlite"), poolclass=poolclass, hide_parameters=True)
+    event.listen(made, "connect", _pragmas)
     return made
 
 

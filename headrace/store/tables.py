@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, MetaData, String, Table, Text, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, LargeBinary, MetaData, String, Table, Text, Uuid
 from sqlalchemy.types import TypeDecorator
 
 
@@ -28,6 +28,37 @@ class Instant(TypeDecorator[datetime]):
 
 
 METADATA = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_name)s"})
+
+LEDGER = Table(
+    "ledger",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("record", String, nullable=False),
+    Column("payload_sha256", LargeBinary(32), nullable=False),
+    Column("topic", String, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("disposition", String, nullable=False),
+    Column("workflow_id", String),
+    Column("run_id", String),
+    Column("claimed_at", Instant, nullable=False, index=True),
+    Column("settled_at", Instant),
+)
+"""The ingress's: each event ID, what it stands for, which record brought it first, and what became of it.
+
+`disposition` is `pending` until Temporal has answered, then `started` or `signalled`, or `rejected` for an event that was dead-lettered
+after it had its row.
+"""
+
+BREAKERS = Table(
+    "breakers",
+    METADATA,
+    Column("route", String, primary_key=True),
+    Column("topic", String, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("tripped_at", Instant, nullable=False),
+)
+"""The ingress's: the routes that are stopped, in every process, until `headrace route resume` removes their row."""
 
 COMPLETIONS = Table(
     "completions",
