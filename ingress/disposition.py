@@ -26,6 +26,15 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class Signalled:
+    """A run has its command."""
+
+    event_id: UUID
+    workflow_id: str
+    run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLettered:
     """It is in the dead-letter topic."""
 
@@ -34,7 +43,7 @@ class DeadLettered:
     event_id: UUID | None
 
 
-Disposition = Started | Duplicate | DeadLettered
+Disposition = Started | Duplicate | Signalled | DeadLettered
 
 
 def word(disposition: Disposition) -> str:
@@ -44,6 +53,8 @@ def word(disposition: Disposition) -> str:
             return "started"
         case Duplicate():
             return "duplicate"
+        case Signalled():
+            return "signalled"
         case DeadLettered():
             return "dead_lettered"
         case _:

@@ -10,10 +10,11 @@ from aiokafka import ConsumerRecord
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from ingress.decode import Event
 from ingress.disposition import Duplicate, Started
+from ingress.errors import Busy, sort
 from schemas import headers, names
 from schemas.errors import Reason, Rejected, Transient, bounded
 from schemas.ids import workflow_id
@@ -24,21 +25,20 @@ _USER_ID = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_USER_ID)
 _EVENT_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_EVENT_TYPE)
 
 _MAX_FAIRNESS_KEY_BYTES = 64
-
-
-class NotSetUp(Exception):  # noqa: N818 - what to mend, not what crashed
-    """The environment lacks what every start needs. Fatal: a dead letter for each event would drain the topic."""
+_MAX_GROWTH = 8
+"""Bytes of a workflow's argument, which is JSON, for each byte of the record: six for a control character."""
 
 
 class Starter:
     """Starts one workflow for each event ID."""
 
-    def __init__(self, client: Client, seconds: float) -> None:
+    def __init__(self, client: Client, seconds: float, max_payload_bytes: int) -> None:
         self._client = client
         self._seconds = seconds
+        self._max_payload_bytes = max_payload_bytes
 
     async def start(self, record: ConsumerRecord, event: Event) -> Started | Duplicate:
-        """Raises `Rejected(REJECTED_BY_TEMPORAL)`, `Transient`, and `NotSetUp`."""
+        """Raises `Rejected` (TOO_LARGE, REJECTED_BY_TEMPORAL), `Transient` (`Busy`), and `NotSetUp`."""
         route, request = event.route, event.request
         identity = workflow_id(route.domain, request.event_id)
         origin = Origin(
@@ -48,12 +48,15 @@ class Starter:
             key=record.key,
             traceparent=headers.traceparent(record.headers),
         )
+        accepted: Accepted[Any] = Accepted(request=request, origin=origin)
+        if len(record.value) > self._max_payload_bytes // _MAX_GROWTH:
+            _check_size(accepted, self._max_payload_bytes)
         try:
             # The client's own time-out bounds an attempt, not the call.
             async with asyncio.timeout(self._seconds):
                 handle: WorkflowHandle[Any, Any] = await self._client.start_workflow(
                     route.workflow,
-                    Accepted(request=request, origin=origin),
+                    accepted,
                     id=identity,
                     task_queue=route.task_queue,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
@@ -71,23 +74,17 @@ class Starter:
         except RPCError as error:
             raise sort(error.status, error.message) from error
         except TimeoutError as error:
-            raise Transient(f"Temporal did not answer a start within {self._seconds:g} s") from error
+            raise Busy(f"Temporal did not answer a start within {self._seconds:g} s") from error
         except RuntimeError as error:  # a client that has never been connected
             raise Transient(f"Temporal is not reached: {bounded(str(error), 200)}") from error
         return Started(request.event_id, identity, handle.result_run_id)
 
 
-def sort(status: RPCStatusCode, message: str) -> Rejected | Transient | NotSetUp:
-    """What an answer other than OK means. Only INVALID_ARGUMENT speaks of this event; everything else passes or is mended by people."""
-    if status == RPCStatusCode.INVALID_ARGUMENT:
-        if "no mapping defined" in message:
-            return NotSetUp(
-                f"Temporal lacks a search attribute, and would refuse every event: run `headrace setup` ({bounded(message, 200)})"
-            )
-        return Rejected(Reason.REJECTED_BY_TEMPORAL, message)
-    if status == RPCStatusCode.NOT_FOUND:
-        return NotSetUp(f"Temporal has no such namespace: create it or set TEMPORAL_NAMESPACE ({bounded(message, 200)})")
-    return Transient(f"Temporal answers {status.name}: {bounded(message, 200)}")
+def _check_size(accepted: Accepted[Any], most: int) -> None:
+    """Before the call: beyond gRPC's own limit the server would answer RESOURCE_EXHAUSTED, as if it were busy."""
+    size = len(accepted.model_dump_json())
+    if size > most:
+        raise Rejected(Reason.TOO_LARGE, f"its workflow's argument has {size} bytes, and Temporal takes {most}: send a reference")
 
 
 def fairness_key(user_id: str) -> str:
