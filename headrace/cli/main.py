@@ -15,6 +15,7 @@ import typer
 from headrace.cli.errors import CommandError, Exit
 from headrace.lifecycle import leave
 from headrace.settings import Settings, SettingsError, load, state_dir
+from schemas.command import Action
 
 app = typer.Typer(
     name="headrace",
@@ -23,6 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+route_app = typer.Typer(help="The routes, and those that are stopped.", no_args_is_help=True)
+app.add_typer(route_app, name="route")
 
 _INTERRUPTED = 130
 
@@ -101,6 +105,19 @@ def produce(
 
 
 @app.command()
+def command(
+    action: Annotated[Action, typer.Argument(help="What the workflow is told.", show_default=False)],
+    target: Annotated[UUID, typer.Argument(metavar="EVENT_ID", help="The event ID of its request.")],
+    reason: Annotated[str, typer.Option(help="Why, in words for people.")] = "",
+    user: Annotated[str | None, typer.Option(help="Who gives it; the name of who runs this unless given.")] = None,
+) -> None:
+    """Pause, resume or cancel the workflow of an event; print the event ID of the command."""
+    from headrace.cli.command import send
+
+    _run(send(_settings(), action, target, reason=reason, user=user))
+
+
+@app.command()
 def completions(
     domain: Annotated[str | None, typer.Argument(help="For example image; every domain unless given.")] = None,
     event_id: Annotated[UUID | None, typer.Option(help="Only this request's.")] = None,
@@ -111,6 +128,25 @@ def completions(
     from headrace.cli.completions import show
 
     _run(show(_settings(), domain, event_id=event_id, follow=follow, as_json=as_json))
+
+
+@route_app.command("list")
+def route_list(as_json: Json = False) -> None:
+    """Show each route: topic, workflow, and what has stopped it."""
+    from headrace.cli.route import show
+
+    _run(show(_settings(), as_json=as_json))
+
+
+@route_app.command("resume")
+def route_resume(
+    route: Annotated[str | None, typer.Argument(help="The record, with or without its namespace; or the topic that is stopped.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every route that is stopped.")] = False,
+) -> None:
+    """Let a route go on that its dead letters have stopped."""
+    from headrace.cli.route import resume
+
+    _run(resume(_settings(), route, every=every))
 
 
 @app.command()

@@ -33,7 +33,7 @@ async def send(settings: Settings, record: str, source: str, *, key: str | None,
     routes = load_routes(settings.routes_file)
     route = _route(routes, record)
     with _open(source) as lines:
-        async with _producer(settings, routes) as producer:
+        async with opened(settings, routes) as producer:
             number = 0
             while line := await to_thread.run_sync(lines.readline):
                 number += 1
@@ -85,7 +85,8 @@ def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Req
 
 
 @asynccontextmanager
-async def _producer(settings: Settings, routes: Routes) -> AsyncIterator[RequestProducer]:
+async def opened(settings: Settings, routes: Routes) -> AsyncIterator[RequestProducer]:
+    """A producer; its errors end the command with 4."""
     wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
     try:
         async with RequestProducer(settings, wire) as producer:

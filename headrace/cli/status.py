@@ -9,9 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
+from headrace.breakers import StoppedRoute
 from headrace.cli.errors import CommandError, Exit
-from headrace.figures import Figures, figures
+from headrace.cli.route import as_fields, describe, stopped_routes
+from headrace.figures import Figures, figures, ledger_rows
 from headrace.settings import Settings
 from headrace.stack import control
 
@@ -27,11 +30,15 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
             Exit.UNREACHABLE, f"nothing runs in {state_dir}: `headrace up --detach` starts it; `headrace doctor` looks elsewhere"
         )
     health = await asyncio.gather(*(control.probe(part) for part in parts))
-    counted = await _figures(settings)
-    rows = [
+    counted, stopped, known = await asyncio.gather(_figures(settings), _stopped(settings), _ledger_rows(settings))
+    rows: list[dict[str, Any]] = [
         {"part": part.part, "pid": part.pid, "address": part.address, "health": found, **_counts(part.part, counted)}
         for part, found in zip(parts, health, strict=True)
     ]
+    for row in rows:
+        if row["part"] == "ingress":
+            row["ledger_rows"] = known
+            row["stopped_routes"] = None if stopped is None else [as_fields(route) for route in stopped]
     if as_json:
         for row in rows:
             print(json.dumps(row))
@@ -39,6 +46,11 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
         Console().print(_table(rows))
         if counted is not None:
             print(f"\nlag {counted.lag} records, backlog {counted.backlog} runs, dead letters {counted.dead_letters}")
+        if known is not None:
+            kept = "for ever" if settings.ledger_days is None else f"for {settings.ledger_days:g} days"
+            print(f"\nledger {known} events, kept {kept}")
+        for line in ["the database does not answer: no word of stopped routes"] if stopped is None else map(describe, stopped):
+            print(f"\n{line}")
     sick = [str(row["part"]) for row in rows if row["health"] != "healthy"]
     if sick:
         raise CommandError(Exit.UNREACHABLE, f"not healthy: {', '.join(sick)}; the logs are in {state_dir / 'logs'}")
@@ -49,6 +61,22 @@ async def _figures(settings: Settings) -> Figures | None:
     try:
         return await asyncio.wait_for(figures(settings), _PATIENCE_SECONDS)
     except Exception:  # noqa: BLE001 - whatever a client raises
+        return None
+
+
+async def _ledger_rows(settings: Settings) -> int | None:
+    """None when the database does not answer in time."""
+    try:
+        return await asyncio.wait_for(ledger_rows(settings), _PATIENCE_SECONDS)
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return None
+
+
+async def _stopped(settings: Settings) -> list[StoppedRoute] | None:
+    """None when the database does not answer."""
+    try:
+        return await stopped_routes(settings)
+    except CommandError:
         return None
 
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from headrace import breakers
+from headrace.breakers import StoppedRoute
+from headrace.store import migrate
+from headrace.store.engine import engine
 from tests.e2e.conftest import System, run_headrace
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +73,13 @@ async def test_a_client_that_imports_nothing_of_headrace_gets_its_completion(sys
     assert json.loads(out)["status"] == "SUCCEEDED"
 
 
+async def test_a_command_from_a_shell_is_sent_and_has_an_event_id_of_its_own(system: System) -> None:
+    target = str(uuid4())
+    answer = await system.headrace("command", "cancel", target, "--reason", "nobody needs it")
+    assert answer.code == 0, answer.err
+    assert UUID(answer.out.strip()) != UUID(target)
+
+
 async def test_status_shows_every_part_healthy(system: System) -> None:
     answer = await system.headrace("status", "--json")
     assert answer.code == 0, answer.err
@@ -96,6 +113,9 @@ async def test_wrong_usage_ends_with_2_and_a_sentence(system: System) -> None:
         (("produce", "ImageGenerationRequested", "--json", "-"), '{"user_id": "u", "prompt": ""}', "prompt: String should have at least 1"),
         (("produce", "ImageGenerationRequested", "--json", "/nowhere"), "", "/nowhere cannot be read"),
         (("completions", "weather"), "", "no route is of the domain 'weather'"),
+        (("command", "terminate", str(uuid4())), "", "Invalid value for 'action'"),
+        (("command", "pause", "the last one"), "", "Invalid value for 'EVENT_ID'"),
+        (("command", "pause", str(UUID(int=0))), "", "the nil UUID identifies nothing"),
         (("nonsense",), "", "No such command"),
     ):
         answer = await system.headrace(*arguments, stdin=stdin)
@@ -114,3 +134,55 @@ async def test_nothing_running_ends_with_4(tmp_path: Path) -> None:
     status = await run_headrace(tmp_path, "status")
     assert status.code == 4
     assert "headrace up" in status.err
+
+
+def stopped(route: str, topic: str = "image.requests") -> StoppedRoute:
+    return StoppedRoute(route, topic, "50 dead letters in a row, the last: invalid: [bold]prompt", datetime.now(UTC))
+
+
+@asynccontextmanager
+async def database(url: str) -> AsyncIterator[AsyncEngine]:
+    made = engine(url)
+    await migrate.upgrade(made)
+    yield made
+    await made.dispose()
+
+
+async def test_routes_of_a_database_that_is_away_end_with_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_DATABASE_URL", "postgresql+asyncpg://u:secret@127.0.0.1:1/none")
+    answer = await run_headrace(tmp_path, "route", "resume", "--all")
+    assert answer.code == 4, answer
+    assert "HEADRACE_DATABASE_URL" in answer.err
+    assert "secret" not in answer.err
+    assert "Traceback" not in answer.err
+
+
+async def test_status_says_which_routes_are_stopped_and_how_they_go_on(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    route = stopped("headrace.nowhere.NothingRequested", "nowhere.requests")  # of a topic that nobody reads
+    async with database(system.settings.database_url) as store:
+        await breakers.stop(store, route)
+        answer = await system.headrace("status", "--json")
+        [ingress] = [part for part in lines(answer.out) if part["part"] == "ingress"]
+        assert ingress["stopped_routes"] == [
+            {
+                "route": route.route,
+                "topic": route.topic,
+                "cause": route.cause,
+                "tripped_at": route.tripped_at.isoformat(),
+                "resume": f"headrace route resume {route.route}",
+            }
+        ]
+        shown = await system.headrace("status")
+        assert route.cause in shown.out
+        assert f"headrace route resume {route.route}" in shown.out
+        resumed = await system.headrace("route", "resume", "NothingRequested")
+        assert (resumed.code, resumed.out.split(" goes on;")[0]) == (0, route.route)
+        again = await system.headrace("route", "resume", "NothingRequested")
+        assert (again.code, again.err) == (3, "headrace: NothingRequested is not stopped; no route is\n")
+    after = await system.headrace("status", "--json")
+    assert after.code == 0, after.err
+    assert [part["stopped_routes"] for part in lines(after.out) if part["part"] == "ingress"] == [[]]
+    monkeypatch.setenv("HEADRACE_DATABASE_URL", "postgresql+asyncpg://u@127.0.0.1:1/none")
+    away = await system.headrace("status", "--json")
+    assert away.code == 0, away.err
+    assert [part["stopped_routes"] for part in lines(away.out) if part["part"] == "ingress"] == [None]
