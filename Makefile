@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint up down bench lock clean
+.PHONY: help demo test chaos lint up down bench lock clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +20,11 @@ demo: .venv/ready  ## real requests through real Kafka, Temporal and S3, verifie
 
 test: .venv/ready  ## every test but the container tier
 	@$(BIN)/pytest
+
+SEEDS ?= 20
+FIRST ?= 0
+chaos: .venv/ready  ## more faults under load than `make test` has: SEEDS=200, FIRST=seed to run one again
+	@GRPC_VERBOSITY=ERROR $(BIN)/python -m tests.faults --seeds $(SEEDS) --first $(FIRST)
 
 lint: .venv/ready  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
@@ -41,4 +46,4 @@ lock: .venv/ready  ## pin every dependency anew, with hashes
 
 clean:  ## remove .venv, the state folder and what tests left (not the cache of embedded parts)
 	@! test -x $(BIN)/headrace || $(BIN)/headrace down --quiet
-	@rm -rf .venv .headrace demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .headrace demo-output chaos-logs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
 from headrace.settings import Settings
 from headrace.stack.supervisor import Stack
 
-pytest_plugins = ["tests.support.databases"]
+# A deadline would be a timed test: these machines are shared.
+hypothesis.settings.register_profile("headrace", deadline=None)
+hypothesis.settings.load_profile("headrace")
+
+pytest_plugins = ["tests.support.databases", "tests.support.registry"]
 
 
 @pytest_asyncio.fixture(scope="session")

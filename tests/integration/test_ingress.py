@@ -21,7 +21,8 @@ from temporalio.client import Client
 from headrace import kafka, setup, temporal
 from headrace.settings import Settings
 from ingress.decode import Event
-from ingress.start import NotSetUp, Starter
+from ingress.errors import NotSetUp
+from ingress.start import Starter
 from schemas.errors import Transient
 from schemas.ids import workflow_id
 from schemas.models import REQUESTS
@@ -109,6 +110,7 @@ async def process(settings: Settings, **changed: str) -> asyncio.subprocess.Proc
         "HEADRACE_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "HEADRACE_TOPIC_PREFIX": settings.topic_prefix,
         "HEADRACE_INGRESS_GROUP": settings.ingress_group,
+        "HEADRACE_DATABASE_URL": settings.database_url,
         "TEMPORAL_ADDRESS": settings.temporal_address,
         **changed,
     }
@@ -235,12 +237,12 @@ async def test_a_start_that_is_never_answered_is_transient(ready: Settings) -> N
     port = quiet.sockets[0].getsockname()[1]
     try:
         client = await temporal.connect(ready.model_copy(update={"temporal_address": f"127.0.0.1:{port}"}), lazy=True)
-        starter = Starter(client, 0.5)
+        starter = Starter(client, 0.5, 2**21)
         route = load_routes().find(ingress.REQUESTED)
         assert route is not None
-        record = type("R", (), {"topic": "t", "partition": 0, "offset": 0, "key": None, "headers": ()})()
+        record = type("R", (), {"topic": "t", "partition": 0, "offset": 0, "key": None, "headers": (), "value": b""})()
         with pytest.raises(Transient):
-            await starter.start(record, Event(route, REQUESTS[ingress.REQUESTED].model_validate(fields())))
+            await starter.start(record, Event(route, REQUESTS[ingress.REQUESTED].model_validate(fields()), b""))
     finally:
         quiet.close()
         for writer in held:

@@ -143,7 +143,7 @@ async def test_process_publishes_and_ends_cleanly_on_sigterm(settings: Settings,
         process.send_signal(signal.SIGTERM)
         code, log = await ended(process)
     assert code == 0, log
-    assert log.count('"event": "record_published"') == 2
+    assert log.count('"event":"record_published"') == 2
     assert "https://example.org" not in log
     wire = Wire(Catalog(shipped()))
     async with contextlib.aclosing(completions(settings, wire, ["image"])) as found:

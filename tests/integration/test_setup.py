@@ -47,10 +47,13 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     lines: list[str] = []
     await setup.run(settings, lines.append)
 
-    assert await _topics(settings) == dict.fromkeys(["image.requests", "image.requests.dlq", "image.completions", "history"], 6)
-    dead_letters = await _config(settings, "image.requests.dlq")
-    assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
-    assert dead_letters["retention.ms"] == "-1"
+    dlqs = ["image.requests.dlq", "workflow.commands.dlq"]
+    assert await _topics(settings) == dict.fromkeys(["image.requests", "image.completions", "workflow.commands", "history", *dlqs], 6)
+    for topic in dlqs:
+        dead_letters = await _config(settings, topic)
+        assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
+        assert dead_letters["retention.ms"] == "-1"
+        assert dead_letters["message.timestamp.after.max.ms"] == str(2**63 - 1)
     database = engine(settings.database_url)
     assert await migrate.current(database) == migrate.newest()
     await database.dispose()
@@ -59,7 +62,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == 9
+    assert len(lines) == 11
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []

@@ -10,9 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 from aiokafka import ConsumerRecord
+from sqlalchemy import select
 
 from headrace import kafka
 from headrace.settings import Settings
+from headrace.store.engine import engine
+from headrace.store.tables import LEDGER
 from ingress.__main__ import main
 from schemas import codec
 from schemas.catalog import Catalog, shipped
@@ -74,3 +77,12 @@ async def lag(settings: Settings) -> int:
         return sum([end - (await consumer.committed(partition) or 0) for partition, end in ends.items()])
     finally:
         await consumer.stop()
+
+
+async def ledger(settings: Settings) -> list[Any]:
+    """The rows of the ledger, in the order of their claims."""
+    database = engine(settings.database_url)
+    async with database.connect() as connection:
+        rows = (await connection.execute(select(LEDGER).order_by(LEDGER.c.claimed_at))).all()
+    await database.dispose()
+    return list(rows)

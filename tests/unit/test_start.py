@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from temporalio.service import RPCStatusCode
 
-from ingress.start import NotSetUp, fairness_key, sort
+from ingress.errors import Busy, NotSetUp, sort
+from ingress.start import fairness_key
 from schemas.errors import Reason, Rejected, Transient
 
 PASSING = [status for status in RPCStatusCode if status.name not in ("INVALID_ARGUMENT", "NOT_FOUND", "OK")]
@@ -17,9 +18,27 @@ def test_what_passes_never_becomes_a_dead_letter(status: RPCStatusCode) -> None:
 
 
 def test_an_invalid_argument_is_the_events_own_fault() -> None:
-    error = sort(RPCStatusCode.INVALID_ARGUMENT, "Blob data size exceeds limit.")
+    error = sort(RPCStatusCode.INVALID_ARGUMENT, "WorkflowId length exceeds limit.")
     assert isinstance(error, Rejected)
-    assert (error.reason, error.message) == (Reason.REJECTED_BY_TEMPORAL, "Blob data size exceeds limit.")
+    assert (error.reason, error.message) == (Reason.REJECTED_BY_TEMPORAL, "WorkflowId length exceeds limit.")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (RPCStatusCode.INVALID_ARGUMENT, "Blob data size exceeds limit."),
+        (RPCStatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (6291509 vs. 4194304)"),
+    ],
+)
+def test_what_is_too_large_never_fits_however_often_it_is_sent(status: RPCStatusCode, words: str) -> None:
+    error = sort(status, words)
+    assert isinstance(error, Rejected)
+    assert (error.reason, error.message) == (Reason.TOO_LARGE, words)
+
+
+@pytest.mark.parametrize("status", [RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.DEADLINE_EXCEEDED])
+def test_a_busy_server_gets_fewer_calls(status: RPCStatusCode) -> None:
+    assert isinstance(sort(status, "namespace rate limit exceeded"), Busy)
 
 
 def test_a_missing_search_attribute_is_not_an_events_fault() -> None:
