@@ -1,0 +1,1 @@
+"""What the ingress costs beside the bare client and beside the loop that people write by hand."""
