@@ -62,8 +62,10 @@ async def publishing(settings: Settings, database: AsyncEngine, stop: asyncio.Ev
         once = OnceProducer(producer)
         stack.push_async_callback(once.close)
         topics = Topics(settings.topic_prefix)
+        completions = CompletionActivities(database, once, wire, topics)
         yield [
-            CompletionActivities(database, once, wire, topics).send_completion_notification,
+            completions.send_completion_notification,
+            completions.notify_user,
             HistoryActivities(database, once, wire, topics).update_generation_history,
         ]
 

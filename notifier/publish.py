@@ -47,6 +47,11 @@ class CompletionActivities:
         message = await self._message(command, completion)
         return await self._producer.publish(message, lambda place: self._keep(message, place), activity.heartbeat)
 
+    @activity.defn(name=names.NOTIFY_USER)
+    async def notify_user(self, command: SendCompletion) -> Published:
+        """The same, under the name that the learning path gives it."""
+        return await self.send_completion_notification(command)
+
     async def _published(self, completion: Completion[Any]) -> Published | None:
         query = select(COMPLETIONS).where(COMPLETIONS.c.completion_id == completion.completion_id)
         async with self._engine.connect() as connection:

@@ -1,11 +1,18 @@
 """Names that Temporal keeps: task queues, the notifier's activities, search attributes. Runs in flight rest on them: never renamed."""
 
 QUEUE_NOTIFICATIONS = "project-ai-notifications"
+QUEUE_HIGH_PRIORITY = "project-ai-high-priority"
+QUEUE_SCHEDULED = "project-ai-scheduled"
 QUEUE_IMAGE = "project-ai-image"
+QUEUE_LEARNING = "project-ai-learning"
+QUEUE_ANALYSIS = "project-ai-analysis"
+QUEUE_TRANSACTION = "project-ai-transaction"
 
 SEARCH_ATTRIBUTE_EVENT_ID = "EventId"
 SEARCH_ATTRIBUTE_USER_ID = "UserId"
 SEARCH_ATTRIBUTE_EVENT_TYPE = "EventType"
 
 SEND_COMPLETION = "send_completion_notification"
+NOTIFY_USER = "notify_user"
+"""The same under the name that the learning path gives it."""
 UPDATE_HISTORY = "update_generation_history"

@@ -80,7 +80,8 @@ class Accepted(Model, Generic[R]):
     """The one argument of every workflow that the ingress starts. As JSON: `{"request": {...}, "origin": {...}}`."""
 
     request: R
-    origin: Origin
+    origin: Origin | None
+    """None: no record asked for this run by itself, so it is not completed by itself either; a child of a batch, for example."""
 
 
 def milliseconds(time: datetime) -> datetime:

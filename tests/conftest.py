@@ -17,7 +17,7 @@ from headrace.stack.supervisor import Stack
 hypothesis.settings.register_profile("headrace", deadline=None)
 hypothesis.settings.load_profile("headrace")
 
-pytest_plugins = ["tests.support.databases", "tests.support.registry"]
+pytest_plugins = ["tests.support.databases", "tests.support.registry", "tests.support.runs"]
 
 
 @pytest_asyncio.fixture(scope="session")

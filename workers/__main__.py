@@ -16,7 +16,8 @@ from headrace import health, temporal
 from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
-from workers.registry import DOMAINS, Activities, Domain
+from workers.domain import Activities, Domain
+from workers.registry import DOMAINS
 
 log = structlog.get_logger(__name__)
 
@@ -26,17 +27,21 @@ _MAX_ACTIVITIES = 32
 _PASSED_THROUGH = ("schemas", "workers")
 
 
-def build_worker(client: Client, domain: Domain, activities: Activities, *, queue: str | None = None) -> Worker:
-    """A worker of one domain on its queue."""
-    return Worker(
-        client,
-        task_queue=queue or domain.queue,
-        workflows=domain.workflows,
-        activities=activities,
-        workflow_runner=SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)),
-        max_concurrent_activities=_MAX_ACTIVITIES,
-        graceful_shutdown_timeout=_GRACE,
-    )
+def build_workers(client: Client, domain: Domain, activities: Activities) -> list[Worker]:
+    """One worker for each of the domain's queues."""
+    runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
+    return [
+        Worker(
+            client,
+            task_queue=queue,
+            workflows=workflows,
+            activities=activities,
+            workflow_runner=runner,
+            max_concurrent_activities=_MAX_ACTIVITIES,
+            graceful_shutdown_timeout=_GRACE,
+        )
+        for queue, workflows in domain.queues.items()
+    ]
 
 
 async def serve(settings: Settings, stop: asyncio.Event, chosen: list[Domain]) -> None:
@@ -47,8 +52,9 @@ async def serve(settings: Settings, stop: asyncio.Event, chosen: list[Domain]) -
         client = await until_there("temporal", lambda: temporal.connect(settings), stop)
         for domain in chosen:
             activities = await opened.enter_async_context(domain.activities(settings))
-            await opened.enter_async_context(build_worker(client, domain, activities))
-            log.info("worker_started", queue=domain.queue)
+            for worker in build_workers(client, domain, activities):
+                await opened.enter_async_context(worker)
+                log.info("worker_started", queue=worker.task_queue)
         running = True
         await stop.wait()
         running = False

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError
-from temporalio.testing import WorkflowEnvironment
 
 from schemas.errors import FailureType
 from schemas.ids import completion_id
 from schemas.image import ImageGenerationResult
 from tests.support.eventually import eventually
-from tests.support.image_runs import FakeBackend, FakeNotifier, FakeStore, start, working
+from tests.support.image_runs import FakeBackend, FakeStore, start, working
+from tests.support.runs import FakeNotifier
 from workers.image.activities import Picture
 from workers.image.models import Drawing
 
-CONFIG = ("frontend.WorkflowTimeSkippingEnabled=true", 'history.timerProcessorMaxTimeShift="5ms"')
 
-
-@pytest_asyncio.fixture(scope="module")
-async def client() -> AsyncIterator[Client]:
-    arguments = [word for value in CONFIG for word in ("--dynamic-config-value", value)]
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
-        dev_server_extra_args=arguments,
-        data_converter=pydantic_data_converter,
-    ) as environment:
-        yield environment.client
+@pytest.fixture
+def client(skipping: Client) -> Client:
+    return skipping
 
 
 async def failed(handle: object) -> ApplicationError:

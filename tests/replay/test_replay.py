@@ -8,20 +8,26 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
+from temporalio.workflow import _Definition
 
+from tests.replay.record import CASES
 from workers.registry import DOMAINS
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
-def test_there_are_histories_to_replay() -> None:
-    assert {history.stem.split("-")[0] for history in HISTORIES} == {"ImageGenerationWorkflow"}
-    assert len(HISTORIES) >= 3
+WORKFLOWS = list({workflow for domain in DOMAINS.values() for workflows in domain.queues.values() for workflow in workflows})
+
+
+def test_every_workflow_has_histories_of_each_of_its_cases() -> None:
+    recorded = {tuple(history.stem.rsplit("-", 1)[0].split("-", 1)) for history in HISTORIES}
+    assert recorded == {(workflow, case) for workflow, cases in CASES.items() for case in cases}
+    assert set(CASES) == {definition.name for workflow in WORKFLOWS if (definition := _Definition.from_class(workflow))}
 
 
 @pytest.mark.parametrize("recorded", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_run_replays_on_todays_code(recorded: Path) -> None:
-    replayer = Replayer(workflows=list(DOMAINS["image"].workflows), data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
     history = WorkflowHistory.from_json("image-recorded", recorded.read_text())
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     assert result.replay_failure is None, "runs in flight would break: keep the old path behind workflow.patched"

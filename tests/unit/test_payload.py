@@ -32,10 +32,7 @@ def request(**changed: Any) -> ImageGenerationRequested:
 
 def test_the_form_never_changes() -> None:
     # The ledger keeps these: with another form every event that is read again would be a conflict with itself.
-    text = (
-        '{"backend":"local","event_id":"6f9619ff-8b86-4d01-b42d-00cf4fc964ff","prompt":"a mill wheel",'
-        '"size":"64x64","user_id":"u-1"}'
-    )
+    text = '{"backend":"local","event_id":"6f9619ff-8b86-4d01-b42d-00cf4fc964ff","prompt":"a mill wheel","size":"64x64","user_id":"u-1"}'
     assert payload_sha256(request(), CATALOG.named(REQUESTED)) == hashlib.sha256(text.encode()).digest()
 
 

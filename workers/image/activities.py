@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from schemas.errors import FailureType
 from schemas.image import Backend, ImageGenerationResult
+from workers.heartbeat import heartbeat
 from workers.image.logic import ContentFilter, object_key, validate
 from workers.image.models import Drawing, GeneratedImage, PromptCheck, Screening, Validation
-
-_HEARTBEAT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,17 @@ class ImageActivities:
         self._filter = content_filter
         self._moderation = moderation
 
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """What a worker registers."""
+        return [
+            self.validate_prompt,
+            self.check_content_filter,
+            self.generate_with_huggingface,
+            self.generate_with_openai,
+            self.generate_with_local,
+            self.save_image_to_storage,
+        ]
+
     @activity.defn(name="validate_prompt")
     async def validate_prompt(self, check: PromptCheck) -> Validation:
         return validate(check)
@@ -104,7 +112,7 @@ class ImageActivities:
         return ImageGenerationResult(**image.model_dump(), url=await self._store.url(image.key))
 
     async def _generate(self, backend: Backend, drawing: Drawing) -> GeneratedImage:
-        async with _heartbeat():
+        async with heartbeat():
             began = time.monotonic()
             picture = await self._backends[backend].generate(drawing)
             took = time.monotonic() - began
@@ -122,19 +130,3 @@ class ImageActivities:
             model=picture.model,
             generation_seconds=round(took, 3),
         )
-
-
-@contextlib.asynccontextmanager
-async def _heartbeat() -> AsyncIterator[None]:
-    """Tells Temporal that the work goes on: a killed worker is noticed by the silence, and a cancelled run reaches the work."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
