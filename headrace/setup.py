@@ -1,4 +1,4 @@
-"""Makes what the services need and do not make themselves: topics, tables, the bucket, search attributes. Idempotent."""
+"""Makes what the services need and do not make themselves: topics, tables, the bucket, search attributes, schedules. Idempotent."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from headrace import kafka, s3, temporal
+from headrace.schedules import SCHEDULES, upsert
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
@@ -58,7 +59,8 @@ async def run(settings: Settings, say: Say = print) -> None:
     await _topics(settings, routes, say)
     await _tables(settings, say)
     await _bucket(settings, say)
-    await _search_attributes(settings, say)
+    client = await _search_attributes(settings, say)
+    await _schedules(settings, client, say)
 
 
 def topic_configs(settings: Settings, routes: Routes) -> dict[str, dict[str, str]]:
@@ -151,7 +153,7 @@ def _make_bucket(client: S3Client, settings: Settings) -> bool:
     return True
 
 
-async def _search_attributes(settings: Settings, say: Say) -> None:
+async def _search_attributes(settings: Settings, say: Say) -> Client:
     try:
         client = await asyncio.wait_for(temporal.connect(settings), _TEMPORAL_SECONDS)
         new = await asyncio.wait_for(_add_search_attributes(client), _TEMPORAL_SECONDS)
@@ -160,6 +162,16 @@ async def _search_attributes(settings: Settings, say: Say) -> None:
         raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
     for name in SEARCH_ATTRIBUTES:
         say(f"search attribute {name}: {'made' if name in new else 'there'}")
+    return client
+
+
+async def _schedules(settings: Settings, client: Client, say: Say) -> None:
+    for name, schedule in SCHEDULES.items():
+        try:
+            made = await asyncio.wait_for(upsert(client, name, schedule), _TEMPORAL_SECONDS)
+        except (RPCError, TimeoutError) as error:
+            raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
+        say(f"schedule {name}: {'made' if made else 'there'}")
 
 
 async def _add_search_attributes(client: Client) -> set[str]:
