@@ -13,14 +13,26 @@ import structlog
 
 from headrace import logs
 from headrace.settings import Settings, SettingsError, load
+from schemas.routes import RouteError
 
 log = structlog.get_logger(__name__)
 
-_WRONG_USAGE = 2
+_FAILED, _WRONG_USAGE = 1, 2
+
+
+class Misconfigured(Exception):  # noqa: N818 - named for what is to be done about it
+    """The service cannot start as it is set up; the text says what to do. No trace would say more."""
+
+    def __init__(self, text: str, code: int = _FAILED) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
-    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used."""
+    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used.
+
+    `Misconfigured` and `RouteError` end it with their sentence alone.
+    """
     try:
         settings = load()
     except SettingsError as error:
@@ -35,9 +47,12 @@ def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, No
             loop.add_signal_handler(number, stop.set)
         try:
             await main(settings, stop)
+        except (Misconfigured, RouteError) as error:
+            sys.stderr.write(f"{error}\n")
+            return error.code if isinstance(error, Misconfigured) else _FAILED
         except Exception:
             log.exception("service_failed")
-            return 1
+            return _FAILED
         log.info("service_stopped")
         return 0
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 STATE_DIR_VARIABLE = "HEADRACE_STATE_DIR"
 
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
 
     routes_file: Path | None = None
     """None: the routes that ship with Headrace, `schemas/routes.toml`."""
+    worker_modules: Annotated[tuple[str, ...], NoDecode] = ()
+    """Python modules of a team's own, separated by commas: each has `DOMAINS` as `workers/registry.py` has."""
     ingress_group: str = "headrace-ingress"
     ingress_max_in_flight: int = Field(1000, ge=8)
     """Records read and without a disposition, at the most."""
@@ -88,6 +91,11 @@ class Settings(BaseSettings):
     health_port: int = Field(0, ge=0, le=65535)
     """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
     log_level: str = "INFO"
+
+    @field_validator("worker_modules", mode="before")
+    @classmethod
+    def _listed(cls, modules: Any) -> Any:
+        return [name.strip() for name in modules.split(",") if name.strip()] if isinstance(modules, str) else modules
 
     @field_validator("schema_registry_url")
     @classmethod

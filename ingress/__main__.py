@@ -28,7 +28,6 @@ from ingress.rejection import Rejections
 from ingress.signal import Signaller
 from ingress.start import Starter
 from ingress.watchdog import LoopWatchdog, watch
-from schemas.catalog import Catalog, shipped
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
 
@@ -105,7 +104,7 @@ async def _pipeline(
 ) -> AsyncIterator[Pipeline]:
     """The pipeline with all that it needs. Raises `Stopped`."""
     async with contextlib.AsyncExitStack() as stack:
-        wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
+        wire = Wire.of(settings, routes.catalog())
         stack.push_async_callback(wire.close)
         producer = kafka.producer(settings, idempotent=False)
         stack.push_async_callback(_stop, producer)

@@ -19,8 +19,10 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.producer import RequestProducer
 from headrace.settings import Settings
 from headrace.wire import Wire
-from schemas.catalog import Catalog, shipped
+from schemas.codec import encode_body
 from schemas.errors import Transient
+from schemas.from_json import from_json
+from schemas.models import REQUESTS
 from schemas.request import Request
 from schemas.routes import Route, Routes, load_routes
 
@@ -78,16 +80,23 @@ def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Req
     if event_id is not None:
         fields["event_id"] = str(event_id)
     try:
-        return route.model.model_validate_json(json.dumps(fields))
+        if route.record in REQUESTS:
+            request = route.model.model_validate_json(json.dumps(fields))
+        else:  # the model knows little of its fields: the schema says what a string stands for
+            request = route.model.model_validate(from_json(route.schema, fields))
+        encode_body(route.schema, request.model_dump())
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, found['loc'])) or 'request'}: {found['msg']}" for found in error.errors())
         raise CommandError(Exit.USAGE, f"line {number} is no {route.record}: {wrong}") from error
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"line {number} is no {route.record}: {error}") from error
+    return request
 
 
 @asynccontextmanager
 async def opened(settings: Settings, routes: Routes) -> AsyncIterator[RequestProducer]:
     """A producer; its errors end the command with 4."""
-    wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
+    wire = Wire.of(settings, routes.catalog())
     try:
         async with RequestProducer(settings, wire) as producer:
             yield producer
