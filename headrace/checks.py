@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +25,8 @@ from schemas.routes import RouteError, load_routes
 Verdict = Literal["ok", "warning", "failed", "unreachable"]
 
 _PATIENCE_SECONDS = 8.0
+_WORKERS_SECONDS = 60.0
+"""A process that imports every domain's libraries."""
 _MIN_RETENTION = timedelta(days=7)
 
 
@@ -51,8 +55,8 @@ async def all_findings(settings: Settings) -> list[Finding]:
         ("s3", _bucket),
         ("database", _database),
     ]
-    found = await asyncio.gather(*(_ask(name, check, settings) for name, check in checks))
-    return [_routes(settings), *found, *_keys(settings)]
+    workers, *found = await asyncio.gather(_workers(), *(_ask(name, check, settings) for name, check in checks))
+    return [_routes(settings), workers, *found, *_keys(settings)]
 
 
 async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings: Settings) -> Finding:
@@ -83,6 +87,26 @@ def _routes(settings: Settings) -> Finding:
     except RouteError as error:
         return Finding("routes", "failed", str(error))
     return Finding("routes", "ok", f"{len(routes.schemas())} routes, domains {', '.join(routes.domains())}")
+
+
+async def _workers() -> Finding:
+    """What `headrace route check` says: which workflows there are is known to the workers alone, and they are asked as another process."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "workers.check", "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(_WORKERS_SECONDS):
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return Finding("workers", "failed", f"`headrace route check` does not end within {_WORKERS_SECONDS:g} s")
+    routes = [json.loads(line) for line in out.splitlines()]
+    problems = [route["problem"] for route in routes if route["problem"] is not None]
+    if process.returncode != 0:
+        said = "; ".join(problems) or err.decode(errors="replace").strip().removeprefix("headrace: ") or "`headrace route check` fails"
+        return Finding("workers", "failed", bounded(said))
+    return Finding("workers", "ok", f"each route's workflow, queue and model are those of its worker; {len(routes)} routes")
 
 
 async def _kafka(settings: Settings) -> str:

@@ -82,6 +82,10 @@ class Routes:
     def find(self, record: str) -> Route | None:
         return self._by_record.get(record)
 
+    def called(self, name: str) -> Route | None:
+        """By the record's full name, or by the last part of it."""
+        return next((route for route in self.all() if name in (route.record, route.record.rsplit(".", 1)[-1])), None)
+
     def all(self) -> list[Route]:
         """In the order of the file, behind those that it includes."""
         return list(self._by_record.values())

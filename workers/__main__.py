@@ -32,9 +32,12 @@ _MAX_ACTIVITIES = 32
 _PASSED_THROUGH = ("schemas", "workers", "headrace")
 
 
+def sandbox() -> SandboxedWorkflowRunner:
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
+
+
 def build_workers(client: Client, domain: Domain, activities: Activities, interceptors: Sequence[Interceptor] = ()) -> list[Worker]:
     """One worker for each of the domain's queues."""
-    runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
     return [
         Worker(
             client,
@@ -42,7 +45,7 @@ def build_workers(client: Client, domain: Domain, activities: Activities, interc
             workflows=workflows,
             activities=activities,
             interceptors=interceptors,
-            workflow_runner=runner,
+            workflow_runner=sandbox(),
             max_concurrent_activities=_MAX_ACTIVITIES,
             graceful_shutdown_timeout=_GRACE,
         )
