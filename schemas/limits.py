@@ -57,7 +57,7 @@ def _annotated(field: dict[str, Any], words: dict[str, Any]) -> tuple[Any, Any]:
         raise ValueError(f"{field['name']} can have no {', '.join(words)}: limits are for strings and numbers")
     type_, allowed = _TYPES[plain]
     if wrong := set(words) - allowed:
-        raise ValueError(f"{field['name']} is a {plain}, which can have no {', '.join(sorted(wrong))}")
+        raise ValueError(f"{field['name']} is of type {plain}, which can have no {', '.join(sorted(wrong))}")
     for word, value in words.items():
         if isinstance(value, bool) or not isinstance(value, str if word == "pattern" else int | float):
             raise ValueError(f"{word} of {field['name']} must be a {'text' if word == 'pattern' else 'number'}")  # noqa: TRY004 - of a file

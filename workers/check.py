@@ -6,6 +6,7 @@ At the start of every worker process too: a route to a workflow that nobody runs
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -84,19 +85,22 @@ def _problem(route: Route, domains: Mapping[str, Domain]) -> str | None:
 
 def _model_problem(route: Route, run: type) -> str | None:
     """Whether the workflow can read the argument that the ingress gives it: what it cannot would stop the run before its first step."""
-    given = workflow._Definition.must_from_class(run).arg_types or []  # noqa: SLF001 - the SDK has no other way to ask
-    if len(given) != 1:
+    definition = workflow._Definition.must_from_class(run)  # noqa: SLF001 - the SDK has no other way to ask
+    annotation: Any = (definition.arg_types or [None])[0]
+    more = list(inspect.signature(definition.run_fn).parameters.values())[2:]
+    if annotation is None or any(argument.default is argument.empty for argument in more):
         return f"{route.workflow} of {route.record} must take one argument with an annotation, accepted: Accepted[...]"
-    annotation: Any = given[0]
     model, wanted = _model_of(annotation), REQUESTS.get(route.record)
     if wanted is not None:
         same = model is not None and issubclass(wanted, model) and wanted.model_fields.keys() == model.model_fields.keys()
-        return None if same else f"{route.workflow} takes {annotation}, but the model of {route.record} is {wanted.__name__}"
+        return None if same else f"{route.workflow} takes {_spelt(annotation)}, but the model of {route.record} is {wanted.__name__}"
     if model is not None:
         return _fields_problem(route, model)
     if annotation is Any or annotation is dict or get_origin(annotation) is dict:
         return None
-    return f"{route.workflow} of {route.record} takes {annotation}: the ingress gives it schemas.request.Accepted[the request's model]"
+    return (
+        f"{route.workflow} of {route.record} takes {_spelt(annotation)}: the ingress gives it schemas.request.Accepted[the request's model]"
+    )
 
 
 def _fields_problem(route: Route, model: type[Request]) -> str | None:
@@ -117,6 +121,10 @@ def _model_of(annotation: Any) -> type[Request] | None:
         return None
     arguments = annotation.__pydantic_generic_metadata__["args"]
     return arguments[0] if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Request) else None
+
+
+def _spelt(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _name(run: type) -> str | None:
