@@ -90,6 +90,8 @@ class Settings(BaseSettings):
 
     health_port: int = Field(0, ge=0, le=65535)
     """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
+    temporal_metrics_port: int = Field(0, ge=0, le=65535)
+    """Where the workers serve the Temporal SDK's own metrics on 127.0.0.1 (task slots, time from schedule to start, ...); 0: nowhere."""
     log_level: str = "INFO"
 
     @field_validator("worker_modules", mode="before")

@@ -62,10 +62,11 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     if only is not None and only not in domains:
         raise Misconfigured(f"no domain is called {only!r}; there are: {', '.join(sorted(domains))}", code=2)
     check.hold(load_routes(settings.routes_file), domains)
+    runtime = temporal.runtime(settings)
     running = False
     async with health.serve(settings.health_port, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
-        client = await until_there("temporal", lambda: temporal.connect(settings), stop)
+        client = await until_there("temporal", lambda: temporal.connect(settings, runtime=runtime), stop)
         for name, domain in domains.items():
             if only not in (None, name):
                 continue

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from headrace import temporal
 from headrace.checks import all_findings
+from headrace.lifecycle import Misconfigured
 from headrace.settings import Settings
+from tests.support.eventually import eventually
+from tests.support.temporal_namespace import in_namespace_of_its_own
+from workers.__main__ import serve
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "own_workflow"
@@ -54,3 +62,29 @@ async def test_doctor_says_what_does_not_fit(settings: Settings, monkeypatch: py
     monkeypatch.delenv("HEADRACE_ROUTES_FILE")
     found = {finding.check: finding for finding in await all_findings(settings)}
     assert found["workers"].verdict == "ok", found["workers"].detail
+
+
+async def test_the_sdks_own_metrics_are_served_where_a_setting_says(settings: Settings) -> None:
+    settings = (await in_namespace_of_its_own(settings)).model_copy(update={"temporal_metrics_port": free_port()})
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(settings, stop, "image"))
+    address = f"http://127.0.0.1:{settings.temporal_metrics_port}/metrics"
+    async with httpx.AsyncClient(trust_env=False) as client:
+
+        async def served() -> bool:
+            assert not serving.done(), serving
+            with contextlib.suppress(httpx.TransportError):
+                return "temporal_worker_task_slots_available" in (await client.get(address)).text
+            return False
+
+        await eventually(served, timeout=30)
+    with pytest.raises(Misconfigured, match=r"HEADRACE_TEMPORAL_METRICS_PORT: 127\.0\.0\.1:"):
+        temporal.runtime(settings)
+    stop.set()
+    await asyncio.wait_for(serving, 30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
