@@ -86,7 +86,7 @@ def _problem(route: Route, domains: Mapping[str, Domain]) -> str | None:
 def _model_problem(route: Route, run: type) -> str | None:
     """Whether the workflow can read the argument that the ingress gives it: what it cannot would stop the run before its first step."""
     definition = workflow._Definition.must_from_class(run)  # noqa: SLF001 - the SDK has no other way to ask
-    annotation: Any = (definition.arg_types or [None])[0]
+    annotation: Any = definition.arg_types[0] if definition.arg_types else None
     more = list(inspect.signature(definition.run_fn).parameters.values())[2:]
     if annotation is None or any(argument.default is argument.empty for argument in more):
         return f"{route.workflow} of {route.record} must take one argument with an annotation, accepted: Accepted[...]"
