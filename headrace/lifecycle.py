@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from headrace import logs
+from headrace import logs, tracing
 from headrace.settings import Settings, SettingsError, load
 
 log = structlog.get_logger(__name__)
@@ -19,14 +19,15 @@ log = structlog.get_logger(__name__)
 _WRONG_USAGE = 2
 
 
-def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
-    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used."""
+def run_service(name: str, main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Runs the service `name` until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used."""
     try:
         settings = load()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         leave(_WRONG_USAGE)
     logs.configure(settings.log_level)
+    tracing.configure(name)
 
     async def supervised() -> int:
         stop = asyncio.Event()
@@ -41,7 +42,9 @@ def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, No
         log.info("service_stopped")
         return 0
 
-    leave(asyncio.run(supervised()))
+    code = asyncio.run(supervised())
+    tracing.flush()
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:

@@ -5,6 +5,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig
 
+from headrace import tracing
 from headrace.settings import Settings
 
 
@@ -19,4 +20,6 @@ async def connect(settings: Settings, *, lazy: bool = False, own_retries: bool =
     config.setdefault("target_host", settings.temporal_address)
     config.setdefault("namespace", settings.temporal_namespace)
     retries = None if own_retries else RetryConfig(max_retries=1, max_elapsed_time_millis=100)
-    return await Client.connect(**config, data_converter=pydantic_data_converter, lazy=lazy, retry_config=retries)
+    return await Client.connect(
+        **config, data_converter=pydantic_data_converter, lazy=lazy, retry_config=retries, plugins=tracing.plugins()
+    )

@@ -147,4 +147,4 @@ async def _broker_answers(settings: Settings) -> bool:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service("ingress", main)

@@ -97,4 +97,4 @@ async def _run(worker: Worker, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service("notifier", main)

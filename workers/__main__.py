@@ -69,4 +69,4 @@ def _chosen() -> list[Domain]:
 
 if __name__ == "__main__":
     domains = _chosen()
-    run_service(lambda settings, stop: serve(settings, stop, domains))
+    run_service("workers", lambda settings, stop: serve(settings, stop, domains))
