@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
 
+    payload_keys: SecretStr | None = None
+    """`NAME:BASE64[,NAME:BASE64...]`: payloads in Temporal are encrypted with the first key and decrypted with any; None: not encrypted."""
+    payload_s3_bytes: int | None = Field(None, ge=1024)
+    """Payloads larger than this lie in the bucket, and Temporal keeps a reference; None: all lie in Temporal."""
+
     database_url: str = "sqlite+aiosqlite:///.headrace/headrace.db"
     """An SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME`."""
 
@@ -103,8 +108,9 @@ class Settings(BaseSettings):
     content_filter_file: Path | None = None
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
 
+    health_host: str = "127.0.0.1"
     health_port: int = Field(0, ge=0, le=65535)
-    """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
+    """Where a service answers `/healthz`, `/readyz` and `/metrics`; 0 takes a free port."""
     log_level: str = "INFO"
 
     @field_validator("schema_registry_url")

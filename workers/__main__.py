@@ -47,7 +47,7 @@ def build_workers(client: Client, domain: Domain, activities: Activities) -> lis
 async def serve(settings: Settings, stop: asyncio.Event, chosen: list[Domain]) -> None:
     """Runs the workers of these domains until `stop` is set; raises when one fails."""
     running = False
-    async with health.serve(settings.health_port, lambda: running), contextlib.AsyncExitStack() as opened:
+    async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
         client = await until_there("temporal", lambda: temporal.connect(settings), stop)
         for domain in chosen:
