@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from aiokafka.errors import KafkaConnectionError
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-from headrace import kafka, s3, temporal
+from headrace import kafka, kafka_security, s3, temporal
 from headrace.settings import Settings
 from headrace.setup import topic_configs
 from headrace.store import migrate
@@ -68,7 +69,8 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
     except TimeoutError:
         return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
-        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}")
+        hint = f"; {kafka_security.hint(settings)}" if isinstance(error, KafkaConnectionError) else ""
+        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}{hint}")
 
 
 def _address(name: str, settings: Settings) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from headrace import logs
+from headrace import logs, tracing
 from headrace.settings import Settings, SettingsError, load
 from schemas.routes import RouteError
 
@@ -28,10 +28,10 @@ class Misconfigured(Exception):  # noqa: N818 - named for what is to be done abo
         self.code = code
 
 
-def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
-    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used.
+def run_service(name: str, main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Runs the service `name` until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used.
 
-    `Misconfigured` and `RouteError` end it with their sentence alone.
+    `Misconfigured`, `SettingsError` and `RouteError` end it with their sentence alone.
     """
     try:
         settings = load()
@@ -39,6 +39,7 @@ def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, No
         sys.stderr.write(f"{error}\n")
         leave(_WRONG_USAGE)
     logs.configure(settings.log_level)
+    tracing.configure(name)
 
     async def supervised() -> int:
         stop = asyncio.Event()
@@ -47,6 +48,9 @@ def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, No
             loop.add_signal_handler(number, stop.set)
         try:
             await main(settings, stop)
+        except SettingsError as error:
+            sys.stderr.write(f"{error}\n")
+            return _WRONG_USAGE
         except (Misconfigured, RouteError) as error:
             sys.stderr.write(f"{error}\n")
             return error.code if isinstance(error, Misconfigured) else _FAILED
@@ -56,7 +60,9 @@ def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, No
         log.info("service_stopped")
         return 0
 
-    leave(asyncio.run(supervised()))
+    code = asyncio.run(supervised())
+    tracing.flush()
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:

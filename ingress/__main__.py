@@ -68,7 +68,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 breakers,
                 Bounds(settings.ingress_max_in_flight, settings.ingress_max_bytes, settings.ingress_drain_seconds),
             )
-            await stack.enter_async_context(health.serve(settings.health_port, lambda: consumer.ready and not breakers.open_routes()))
+            await stack.enter_async_context(health.serve(settings, lambda: consumer.ready and not breakers.open_routes()))
             await _run(consumer, watchdog, settings, stop)
 
 
@@ -146,4 +146,4 @@ async def _broker_answers(settings: Settings) -> bool:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service("ingress", main)

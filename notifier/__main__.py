@@ -40,7 +40,7 @@ _GRACE = timedelta(seconds=5)
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     ready = False
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(health.serve(settings.health_port, lambda: ready and not stop.is_set()))
+        await stack.enter_async_context(health.serve(settings, lambda: ready and not stop.is_set()))
         with contextlib.suppress(Stopped):
             database = engine(settings.database_url)
             stack.push_async_callback(database.dispose)
@@ -107,4 +107,4 @@ async def _run(worker: Worker, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service("notifier", main)

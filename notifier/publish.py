@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from headrace import tracing
 from headrace.store.insert import insert_once
 from headrace.store.tables import COMPLETIONS
 from headrace.wire import Wire
@@ -85,7 +86,7 @@ class CompletionActivities:
                 source=SOURCE,
                 time=completion.completed_at,
                 subject=str(completion.event_id),
-                traceparent=command.traceparent,
+                traceparent=tracing.traceparent() or command.traceparent,
             ),
         )
 

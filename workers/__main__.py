@@ -64,7 +64,7 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     check.hold(load_routes(settings.routes_file), domains)
     runtime = temporal.runtime(settings)
     running = False
-    async with health.serve(settings.health_port, lambda: running), contextlib.AsyncExitStack() as opened:
+    async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
         client = await until_there("temporal", lambda: temporal.connect(settings, runtime=runtime), stop)
         for name, domain in domains.items():
@@ -88,4 +88,4 @@ def _chosen() -> str | None:
 
 if __name__ == "__main__":
     chosen = _chosen()
-    run_service(lambda settings, stop: serve(settings, stop, chosen))
+    run_service("workers", lambda settings, stop: serve(settings, stop, chosen))
