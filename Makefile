@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint up down bench lock clean
+.PHONY: help demo demo-compose test test-containers chaos lint up down secrets bench lock clean
 
 help:  ## print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headrace needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12"; exit 1; }
@@ -18,8 +18,14 @@ help:  ## print this list
 demo: .venv/ready  ## real requests through real Kafka, Temporal and S3, verified and shown
 	@$(BIN)/python -m headrace.demo
 
+demo-compose: .venv/ready  ## the demo against `docker compose up --build --wait`
+	@. deploy/host.sh && $(BIN)/python -m headrace.demo --environment
+
 test: .venv/ready  ## every test but the container tier
 	@$(BIN)/pytest
+
+test-containers: .venv/ready  ## the container tier: needs a Docker engine, builds the images
+	@$(BIN)/pytest tests/containers
 
 SEEDS ?= 20
 FIRST ?= 0
@@ -38,11 +44,16 @@ up: .venv/ready  ## the embedded stack and every service, in the background
 down: .venv/ready  ## end what `make up` started; data stay
 	@$(BIN)/headrace down
 
+secrets:  ## draw the secrets of docker-compose.yml into deploy/secrets, each once
+	@sh deploy/make-secrets
+
 bench: .venv/ready  ## measure, into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
-lock: .venv/ready  ## pin every dependency anew, with hashes
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+lock: .venv/ready  ## pin every dependency anew, with hashes; and those of the images at the same versions
+	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@for group in service workers build; do $(COMPILE) --constraint requirements.lock --group $$group -o deploy/$$group.lock; done
 
 clean:  ## remove .venv, the state folder and what tests left (not the cache of embedded parts)
 	@! test -x $(BIN)/headrace || $(BIN)/headrace down --quiet

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
 
     s3_endpoint_url: str | None = None
     """None: AWS itself."""
+    s3_public_endpoint_url: str | None = None
+    """What presigned URLs begin with, where those who open them reach S3 at another address than the workers do; None: the same."""
     s3_region: str = "us-east-1"
     s3_bucket: str = "headrace"
     s3_access_key_id: str | None = None

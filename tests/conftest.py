@@ -17,6 +17,15 @@ from headrace.stack.supervisor import Stack
 hypothesis.settings.register_profile("headrace", deadline=None)
 hypothesis.settings.load_profile("headrace")
 
+CONTAINERS = Path(__file__).parent / "containers"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The container tier runs when it is named, `pytest tests/containers`, and then fails without a Docker engine."""
+    named = (Path(argument.partition("::")[0]).absolute() for argument in config.args)
+    return True if collection_path == CONTAINERS and not any(path.is_relative_to(CONTAINERS) for path in named) else None
+
+
 pytest_plugins = ["tests.support.databases", "tests.support.registry", "tests.support.runs"]
 
 

@@ -1,13 +1,16 @@
 """`python -m headrace.demo`: sends, watches, verifies, writes `demo-output/`.
 
-It uses the stack that runs in the state folder, or starts one and leaves no process behind.
+It uses the stack that runs in the state folder, or starts one and leaves no process behind. With `--environment` it uses the system that
+the settings name, for instance the containers of `docker-compose.yml`.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import sys
 import time
@@ -27,7 +30,7 @@ from headrace.demo.watch import Watch
 from headrace.figures import figures
 from headrace.lifecycle import leave
 from headrace.producer import RequestProducer
-from headrace.settings import Settings, load, state_dir
+from headrace.settings import Settings, SettingsError, load, state_dir
 from headrace.stack import control
 from headrace.stack.errors import StackError
 from headrace.stack.supervisor import Stack
@@ -43,10 +46,10 @@ _PATIENCE_SECONDS = 120.0
 console = Console()
 
 
-async def main() -> int:
-    """The demo's exit code: 0 when every record ended as it must."""
+async def main(*, environment: bool = False) -> int:
+    """The demo's exit code: 0 when every record ended as it must. `environment`: on what the settings name, not on the embedded stack."""
     began = time.monotonic()
-    async with _stack() as (settings, ui):
+    async with _environment() if environment else _stack() as (settings, ui):
         wire = Wire.of(settings, Catalog(shipped()))
         cases = plan.cases()
         watch = Watch(settings, wire, await temporal.connect(settings), cases)
@@ -71,6 +74,14 @@ async def _stack() -> AsyncIterator[tuple[Settings, str]]:
         return
     async with Stack(folder, say=lambda line: console.print(f"[dim]{line}[/]", highlight=False)):
         yield load(), _ui(folder)
+
+
+@contextlib.asynccontextmanager
+async def _environment() -> AsyncIterator[tuple[Settings, str]]:
+    """What runs elsewhere; settings, and the address of Temporal's UI."""
+    settings = load()
+    console.print(f"using Kafka at {settings.kafka_bootstrap_servers} and Temporal at {settings.temporal_address}")
+    yield settings, os.environ.get("TEMPORAL_UI_ADDRESS", "")
 
 
 def _ui(folder: Path) -> str:
@@ -185,9 +196,11 @@ def _requests(settings: Settings) -> str:
 
 
 def run() -> int:
+    parser = argparse.ArgumentParser(prog="python -m headrace.demo")
+    parser.add_argument("--environment", action="store_true", help="use what the settings name instead of the embedded stack")
     try:
-        return asyncio.run(main())
-    except StackError as error:
+        return asyncio.run(main(environment=parser.parse_args().environment))
+    except (StackError, SettingsError) as error:
         console.print(f"[bold red]{error}[/]")
         return 1
     except KeyboardInterrupt:
