@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from headrace.producer import RequestProducer
 from headrace.wire import Wire
 from schemas import headers
 from schemas.topics import Topics
-from tests.containers.box import SERVICE, WORKERS, Box
+from tests.containers.box import ROOT, SERVICE, WORKERS, Box, pinned
 from tests.containers.load import request
 from tests.containers.world import World
 from tests.support.eventually import eventually
@@ -83,6 +84,14 @@ async def test_no_log_has_a_secret_in_it(running: World) -> None:
     for box in _services(running):
         log = await box.log()
         assert [secret.name for secret in running.secrets.iterdir() if secret.read_text() in log] == []
+
+
+def test_prometheus_takes_its_configuration_and_the_alert_rules(engine_answers: None) -> None:  # noqa: ARG001 - asked for first
+    folder = ROOT / "deploy" / "observability"
+    mounts = [f"--volume={folder / file}:/etc/prometheus/{file}:ro" for file in ("prometheus.yml", "alerts.yml")]
+    command = ["docker", "run", "--rm", *mounts, "--entrypoint=promtool", pinned("prometheus"), "check", "config", "/etc/prometheus/prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _services(running: World) -> list[Box]:
