@@ -89,7 +89,17 @@ async def test_no_log_has_a_secret_in_it(running: World) -> None:
 def test_prometheus_takes_its_configuration_and_the_alert_rules(engine_answers: None) -> None:  # noqa: ARG001 - asked for first
     folder = ROOT / "deploy" / "observability"
     mounts = [f"--volume={folder / file}:/etc/prometheus/{file}:ro" for file in ("prometheus.yml", "alerts.yml")]
-    command = ["docker", "run", "--rm", *mounts, "--entrypoint=promtool", pinned("prometheus"), "check", "config", "/etc/prometheus/prometheus.yml"]
+    command = [
+        "docker",
+        "run",
+        "--rm",
+        *mounts,
+        "--entrypoint=promtool",
+        pinned("prometheus"),
+        "check",
+        "config",
+        "/etc/prometheus/prometheus.yml",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
