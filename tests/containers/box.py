@@ -90,6 +90,10 @@ class Box:
         await asyncio.to_thread(self._wrapped.stop, timeout=STOP_SECONDS)
         return int((await self.state())["ExitCode"])
 
+    async def ended(self) -> int:
+        """Waits for one that ends by itself; gives its exit code."""
+        return int((await asyncio.to_thread(self._wrapped.wait))["StatusCode"])
+
     async def state(self) -> dict[str, Any]:
         await asyncio.to_thread(self._wrapped.reload)
         state: dict[str, Any] = self._wrapped.attrs["State"]

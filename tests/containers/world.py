@@ -57,7 +57,7 @@ async def world(network: Network, folder: Path) -> AsyncIterator[World]:
     try:
         await _parts(made)
         setup = await made.start(made.service("setup"))
-        assert await asyncio.to_thread(setup._wrapped.wait) == {"StatusCode": 0}, await setup.log()
+        assert await setup.ended() == 0, await setup.log()
         services = [made.service(name) for name in ("ingress", "ingress", "notifier", "notifier")]
         services.append(made.service("workers", "--domain", "image", image=WORKERS))
         for box in services:
