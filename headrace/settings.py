@@ -79,9 +79,13 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OPENAI_API_KEY", "HEADRACE_OPENAI_API_KEY"))
     openai_base_url: str | None = Field(None, validation_alias=AliasChoices("OPENAI_BASE_URL", "HEADRACE_OPENAI_BASE_URL"))
     openai_image_model: str = "gpt-image-2.6-flare"
+    openai_text_model: str = "gpt-5.4-mini"
+    """Composes learning paths where there is a key; without one the shipped curriculum does."""
     huggingface_token: SecretStr | None = Field(None, validation_alias=AliasChoices("HF_TOKEN", "HEADRACE_HUGGINGFACE_TOKEN"))
     huggingface_base_url: str | None = None
     huggingface_image_model: str = "black-forest-labs/FLUX.1-schnell"
+    learning_resources_url: str | None = None
+    """A search for learning resources, as docs/workflows.md describes it; None: the catalogue that ships with the curriculum."""
     content_filter_file: Path | None = None
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
 
@@ -89,7 +93,7 @@ class Settings(BaseSettings):
     """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
     log_level: str = "INFO"
 
-    @field_validator("schema_registry_url")
+    @field_validator("schema_registry_url", "learning_resources_url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):

@@ -6,7 +6,10 @@ from schemas import names
 from workers.domain import Domain
 from workers.image import wiring as image
 from workers.image.workflow import ImageGenerationWorkflow
+from workers.learning import wiring as learning
+from workers.learning.workflow import LearningPathWorkflow
 
 DOMAINS: dict[str, Domain] = {
     "image": Domain({names.QUEUE_IMAGE: [ImageGenerationWorkflow]}, image.activities),
+    "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, learning.activities),
 }
