@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
@@ -173,49 +174,53 @@ async def test_a_database_that_stays_away_fails_the_run_with_its_code(client: Cl
 
 
 class Held:
-    """Begins and never ends, at every port."""
+    """Holds each run at a port, chosen by its learning style, until it is cancelled or the worker stops."""
 
-    def __init__(self) -> None:
-        self.began = asyncio.Event()
-        self.stopped = asyncio.Event()
+    def __init__(self, **port_of: str) -> None:
+        self._port_of = port_of
+        self.began = {port: asyncio.Event() for port in port_of.values()}
+        self.stopped = {port: asyncio.Event() for port in port_of.values()}
+        self._paths = FakePaths()
 
-    async def _hold(self) -> None:
-        self.began.set()
+    async def _hold(self, style: str, port: str) -> None:
+        if self._port_of.get(style) != port:
+            return
+        self.began[port].set()
         try:
-            await asyncio.Event().wait()
+            await activity.wait_for_worker_shutdown()
+            raise RuntimeError("the worker stops")
         finally:
-            self.stopped.set()
+            self.stopped[port].set()
 
-    async def generate(self, brief: SyllabusBrief) -> Syllabus:  # noqa: ARG002 - the port's signature
-        await self._hold()
-        raise AssertionError
+    async def generate(self, brief: SyllabusBrief) -> Syllabus:
+        await self._hold(brief.learning_style, "generator")
+        return syllabus()
 
-    async def find(self, query: ResourceQuery) -> list[LearningResource]:  # noqa: ARG002 - as above
-        await self._hold()
-        raise AssertionError
+    async def find(self, query: ResourceQuery) -> list[LearningResource]:
+        await self._hold(query.learning_style, "resources")
+        return [resource("r")]
 
-    async def earlier(self, user_id: str, category: str, *, but: UUID) -> list[EarlierPath]:  # noqa: ARG002 - as above
-        return []
+    async def earlier(self, user_id: str, category: str, *, but: UUID) -> list[EarlierPath]:
+        return await self._paths.earlier(user_id, category, but=but)
 
-    async def save(self, path: SavePath) -> SavedPath:  # noqa: ARG002 - as above
-        await self._hold()
-        raise AssertionError
+    async def save(self, path: SavePath) -> SavedPath:
+        await self._hold(path.learning_style, "paths")
+        return await self._paths.save(path)
 
 
-@pytest.mark.parametrize("port", ["generator", "resources", "paths"])
-async def test_a_run_that_is_cancelled_in_a_step_tells_so_and_stops_the_step(client: Client, port: str) -> None:
-    notifier, held = FakeNotifier(), Held()
-    async with working(client, notifier, **{port: held}):  # type: ignore[arg-type]
-        handle = await start(client)
-        await held.began.wait()
-        await handle.cancel()
-        with pytest.raises(WorkflowFailureError) as raised:
-            await handle.result()
-        if port != "paths":  # a save is short and does not heartbeat
-            await asyncio.wait_for(held.stopped.wait(), 30)
-    assert isinstance(raised.value.cause, CancelledError)
-    [sent] = notifier.completions
-    assert (sent.completion["status"], sent.completion["error"]["code"]) == ("CANCELLED", "Cancelled")
+async def test_a_run_that_is_cancelled_in_any_step_tells_so_and_stops_the_step(client: Client) -> None:
+    notifier, held = FakeNotifier(), Held(visual="generator", reading="resources", hands_on="paths")
+    async with working(client, notifier, generator=held, resources=held, paths=held):
+        runs = [await start(client, learning_style=style) for style in ("visual", "reading", "hands_on")]
+        await asyncio.gather(*(began.wait() for began in held.began.values()))
+        for run in runs:
+            await run.cancel()
+        ends = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
+        # A save is short and does not heartbeat: it goes on until it ends.
+        await asyncio.gather(held.stopped["generator"].wait(), held.stopped["resources"].wait())
+    assert all(isinstance(end, WorkflowFailureError) and isinstance(end.cause, CancelledError) for end in ends)
+    told = [(sent.completion["status"], sent.completion["error"]["code"]) for sent in notifier.completions]
+    assert told == [("CANCELLED", "Cancelled")] * 3
 
 
 async def test_a_completion_is_tried_until_the_user_is_notified(client: Client) -> None:
@@ -226,10 +231,10 @@ async def test_a_completion_is_tried_until_the_user_is_notified(client: Client) 
 
 
 async def test_a_worker_that_restarts_in_the_middle_makes_one_path(client: Client) -> None:
-    notifier, paths, held = FakeNotifier(), FakePaths(), Held()
+    notifier, paths, held = FakeNotifier(), FakePaths(), Held(balanced="resources")
     async with working(client, notifier, paths=paths, resources=held):
         handle = await start(client)
-        await held.began.wait()
+        await held.began["resources"].wait()
     async with working(client, notifier, paths=paths):
         result = await handle.result()
     assert (len(paths.saved), result.version) == (1, 1)
