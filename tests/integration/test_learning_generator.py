@@ -91,8 +91,7 @@ async def test_a_category_that_gives_orders_stays_data_in_its_quotes(server: Ser
 
 
 def test_the_model_that_is_asked_unless_set_exists() -> None:
-    literal = next(argument for argument in get_args(ChatModel) or [ChatModel] if argument)
-    known = get_args(ChatModel) if isinstance(literal, str) else get_args(literal)
+    known = get_args(ChatModel)
     assert Settings.model_fields["openai_text_model"].default in known
 
 
@@ -108,7 +107,7 @@ NO_SYLLABUS = [
     ("modules.0.hours", lambda: openai_chat(answer(module("a", hours="many")))),
     ("modules.0.difficulty", lambda: openai_chat(answer(module("a", difficulty="guru")))),
     ("modules.0.price", lambda: openai_chat(answer(module("a", price=3)))),
-    ("modules", lambda: openai_chat("{}")),
+    ("assumed", lambda: openai_chat("{}")),
     ("cut off", lambda: openai_chat(answer(module("a")), finish_reason="length")),
 ]
 

@@ -94,9 +94,12 @@ async def test_a_module_without_resources_is_reported_and_does_not_fail_the_path
     away = ApplicationError("the search for resources answers 500", type=FailureType.RESOURCES_UNAVAILABLE)
 
     def act(topic: str) -> list[LearningResource] | Exception:
-        return {"Conditions and loops": [], "Functions and scope": away, "Text, files and paths": KeyError("secret")}.get(
-            topic, [resource("r")]
-        )
+        answers: dict[str, list[LearningResource] | Exception] = {
+            "Conditions and loops": [],
+            "Functions and scope": away,
+            "Text, files and paths": KeyError("secret"),
+        }
+        return answers.get(topic, [resource("r")])
 
     resources, notifier = FakeResources(act), FakeNotifier()
     async with working(client, notifier, resources=resources):

@@ -44,9 +44,8 @@ class OpenAIGenerator:
 
     async def _ask(self, brief: SyllabusBrief) -> Proposal:
         try:
-            answer = await self._client.chat.completions.parse(
-                model=self._model, messages=_messages(brief), response_format=Proposal, n=1, store=False
-            )
+            # Not the Responses API: servers that speak OpenAI's protocol have this one.
+            answer = await self._client.chat.completions.parse(model=self._model, messages=_messages(brief), response_format=Proposal)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]  # without the input: it may be anything
             raise _no_syllabus(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}") from None
