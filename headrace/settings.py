@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise ValueError("not an address like http://registry:8081 or https://key:secret@registry/path")
+            raise ValueError("not an address like http://host:8081 or https://key:secret@host/path")
         return url
 
 

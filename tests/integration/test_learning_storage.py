@@ -67,6 +67,12 @@ async def test_two_events_of_a_user_and_category_are_versions_1_and_2(store: Asy
     assert (versions, others) == ([1, 2, 3], [1, 1])
 
 
+async def test_a_category_that_grows_when_it_is_folded_fits_into_the_index(store: AsyncEngine) -> None:
+    paths, ligature = SqlPaths(store), "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"  # folds to eighteen letters
+    saved = [await paths.save(path(user_id="\N{WATER BUFFALO}" * 128, category=ligature * 100)) for _ in range(2)]
+    assert [one.version for one in saved] == [1, 2]
+
+
 async def test_attempts_at_one_time_in_two_workers_make_one_row(store: AsyncEngine, database_url: str) -> None:
     other = engine(database_url)
     one = path()

@@ -18,6 +18,8 @@ from workers.learning.logic import key
 from workers.learning.models import EarlierPath, SavedPath, SavePath
 
 _MOST_EARLIER = 100
+_CATEGORY_CHARACTERS = 300
+"""Of a category's key, which may be longer than its text: with a user ID it must fit into an entry of PostgreSQL's index, 2704 bytes."""
 _TURNS = 100
 """Each turn that a path does not get its version, another of the same user and category has got it."""
 
@@ -31,7 +33,7 @@ class SqlPaths:
         table = LEARNING_PATHS.c
         query = (
             select(table.version, table.level, table.created_at, table.duration_days)
-            .where(table.user_id == user_id, table.category == key(category), table.event_id != but)
+            .where(table.user_id == user_id, table.category == _category(category), table.event_id != but)
             .order_by(table.version.desc())
             .limit(_MOST_EARLIER)
         )
@@ -67,8 +69,12 @@ class SqlPaths:
             ) from error
 
 
+def _category(name: str) -> str:
+    return key(name)[:_CATEGORY_CHARACTERS]
+
+
 def _row(path: SavePath) -> dict[str, object]:
-    table, category = LEARNING_PATHS.c, key(path.path.category)
+    table, category = LEARNING_PATHS.c, _category(path.path.category)
     newest = select(func.coalesce(func.max(table.version), 0) + 1).where(table.user_id == path.user_id, table.category == category)
     return {
         "path_id": path.path.path_id,
