@@ -7,7 +7,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
@@ -177,12 +176,13 @@ async def test_a_database_that_stays_away_fails_the_run_with_its_code(client: Cl
 
 
 class Held:
-    """Holds each run at a port, chosen by its learning style, until it is cancelled or the worker stops."""
+    """Holds each run at a port, chosen by its learning style, until it is cancelled or released."""
 
     def __init__(self, **port_of: str) -> None:
         self._port_of = port_of
         self.began = {port: asyncio.Event() for port in port_of.values()}
         self.stopped = {port: asyncio.Event() for port in port_of.values()}
+        self.released = asyncio.Event()
         self._paths = FakePaths()
 
     async def _hold(self, style: str, port: str) -> None:
@@ -190,8 +190,7 @@ class Held:
             return
         self.began[port].set()
         try:
-            await activity.wait_for_worker_shutdown()
-            raise RuntimeError("the worker stops")
+            await self.released.wait()
         finally:
             self.stopped[port].set()
 
@@ -219,8 +218,9 @@ async def test_a_run_that_is_cancelled_in_any_step_tells_so_and_stops_the_step(c
         for run in runs:
             await run.cancel()
         ends = await asyncio.gather(*(run.result() for run in runs), return_exceptions=True)
-        # A save is short and does not heartbeat: it goes on until it ends.
         await asyncio.gather(held.stopped["generator"].wait(), held.stopped["resources"].wait())
+        held.released.set()  # a save is short and does not heartbeat: it goes on until it ends
+        await held.stopped["paths"].wait()
     assert all(isinstance(end, WorkflowFailureError) and isinstance(end.cause, CancelledError) for end in ends)
     told = [(sent.completion["status"], sent.completion["error"]["code"]) for sent in notifier.completions]
     assert told == [("CANCELLED", "Cancelled")] * 3
