@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ async def concluded(
     partial: Callable[[], ResultT | None] = lambda: None,
     history: Callable[[ResultT | None], Mapping[str, Any]] = _nothing,
     send: str = names.SEND_COMPLETION,
+    codes: Collection[str] = (),
 ) -> ResultT:
     """Awaits `work`, tells how it ended, and ends as it did. The whole body of a workflow's `run`.
 
@@ -46,6 +47,7 @@ async def concluded(
         partial: What is told as the result of a run that failed or was cancelled: what had been done until then.
         history: The history entry's own fields (`prompt`, `key`, `url`, `size_bytes`, `sha256`), given the result or None.
         send: The name of the activity that publishes.
+        codes: Types of `ApplicationError` that a team's own steps raise, to be told as they are, as a `FailureType` is.
 
     """
     try:
@@ -53,7 +55,7 @@ async def concluded(
     except BaseException as error:
         if not isinstance(error, FailureError) and not is_cancelled_exception(error):
             raise
-        status, reason = sort_failure(error)
+        status, reason = sort_failure(error, codes)
         await _tell(accepted, completed, status, partial(), reason, history, send)
         if status is Status.CANCELLED:
             raise
@@ -136,14 +138,14 @@ async def _announce(completion: SendCompletion, history: UpdateHistory, send: st
     sending.result()
 
 
-def sort_failure(error: BaseException) -> tuple[Status, CompletionError]:
+def sort_failure(error: BaseException, codes: Collection[str] = ()) -> tuple[Status, CompletionError]:
     """How a run ended that raised `error`: a failed activity raises `ActivityError`, and its cause says why."""
     if is_cancelled_exception(error):
         return Status.CANCELLED, CompletionError(code=FailureType.CANCELLED, message="the run was cancelled")
     cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) and error.cause else error
     if isinstance(cause, exceptions.TimeoutError):
         return Status.FAILED, CompletionError(code=FailureType.TIMED_OUT, message=bounded(_words(error)))
-    if isinstance(cause, ApplicationError) and cause.type is not None and cause.type in set(FailureType):
+    if isinstance(cause, ApplicationError) and cause.type is not None and cause.type in {*FailureType, *codes}:
         return Status.FAILED, CompletionError(code=cause.type, message=bounded(cause.message))
     # An exception that nobody sorted. Its text may hold anything and goes no further than Temporal and the logs.
     step = error.activity_type if isinstance(error, ActivityError) else "the workflow"
