@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 STATE_DIR_VARIABLE = "HEADRACE_STATE_DIR"
 
@@ -85,9 +86,24 @@ class Settings(BaseSettings):
     content_filter_file: Path | None = None
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
 
+    analysis_buckets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Other buckets whose objects any request may have analysed, separated by commas. In `s3_bucket` a user has `uploads/<user_id>/`."""
+    analysis_max_bytes: int = Field(512 * 1024 * 1024, ge=1024)
+    """The size of a data set's file, at the most."""
+    analysis_max_rows: int = Field(2_000_000, ge=1)
+    analysis_processes: int = Field(1, ge=1, le=64)
+    """How many steps of analyses compute at one time, each in a process of its own."""
+    analysis_memory_bytes: int = Field(1536 * 1024 * 1024, ge=256 * 1024 * 1024)
+    """Resident memory of one such process, at the most; a data set that needs more is refused."""
+
     health_port: int = Field(0, ge=0, le=65535)
     """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
     log_level: str = "INFO"
+
+    @field_validator("analysis_buckets", mode="before")
+    @classmethod
+    def _by_commas(cls, buckets: object) -> object:
+        return tuple(name for part in buckets.split(",") if (name := part.strip())) if isinstance(buckets, str) else buckets
 
     @field_validator("schema_registry_url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from schemas.analysis import DataAnalysisCompleted, DataAnalysisRequested
 from schemas.command import COMMAND, WorkflowCommandIssued
 from schemas.completion import Completion, History
 from schemas.image import (
@@ -19,6 +20,7 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.ImageGenerationRequested": ImageGenerationRequested,
     "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
+    "headrace.analysis.DataAnalysisRequested": DataAnalysisRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -28,6 +30,7 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.ImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.CancellableImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
+    "headrace.analysis.DataAnalysisCompleted": DataAnalysisCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}
