@@ -22,12 +22,11 @@ from workers.registry import DOMAINS
 log = structlog.get_logger(__name__)
 
 _GRACE = timedelta(seconds=10)
-_MAX_ACTIVITIES = 32
 # Our own light modules are imported once for the process and not again for each run: a third of a run's Python time.
 _PASSED_THROUGH = ("schemas", "workers")
 
 
-def build_workers(client: Client, domain: Domain, activities: Activities) -> list[Worker]:
+def build_workers(client: Client, domain: Domain, activities: Activities, *, max_activities: int = 32) -> list[Worker]:
     """One worker for each of the domain's queues."""
     runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
     return [
@@ -37,7 +36,7 @@ def build_workers(client: Client, domain: Domain, activities: Activities) -> lis
             workflows=workflows,
             activities=activities,
             workflow_runner=runner,
-            max_concurrent_activities=_MAX_ACTIVITIES,
+            max_concurrent_activities=max_activities,
             graceful_shutdown_timeout=_GRACE,
         )
         for queue, workflows in domain.queues.items()
@@ -52,7 +51,7 @@ async def serve(settings: Settings, stop: asyncio.Event, chosen: list[Domain]) -
         client = await until_there("temporal", lambda: temporal.connect(settings), stop)
         for domain in chosen:
             activities = await opened.enter_async_context(domain.activities(settings))
-            for worker in build_workers(client, domain, activities):
+            for worker in build_workers(client, domain, activities, max_activities=domain.max_activities(settings)):
                 await opened.enter_async_context(worker)
                 log.info("worker_started", queue=worker.task_queue)
         running = True

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from schemas import names
+from workers.analysis import wiring as analysis
+from workers.analysis.workflow import DataAnalysisWorkflow
 from workers.domain import Domain
 from workers.image import wiring as image
 from workers.image.workflow import ImageGenerationWorkflow
 
 DOMAINS: dict[str, Domain] = {
     "image": Domain({names.QUEUE_IMAGE: [ImageGenerationWorkflow]}, image.activities),
+    "analysis": Domain({names.QUEUE_ANALYSIS: [DataAnalysisWorkflow]}, analysis.activities, analysis.concurrency),
 }
