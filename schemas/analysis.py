@@ -79,8 +79,8 @@ class DataAnalysisResult(Model):
     report_url: str
     report_size_bytes: int
     report_sha256: str
-    visualization_urls: list[str] = []
-    findings: Annotated[list[Finding], Field(max_length=50)] = []
+    visualization_urls: list[str] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list, max_length=50)
 
 
 DataAnalysisCompleted = Completion[DataAnalysisResult]

@@ -24,15 +24,17 @@ class _Group:
 
 _GROUPS = (
     _Group(0.40, (9.0, 1.1), (18.0, 3.0), (1.5, 0.4), 0.25, ("fresh rolls every morning", "friendly, quick", "always the rye loaf")),
-    _Group(0.28, (4.0, 0.7), (46.0, 5.0), (6.0, 0.9), 0.30, ("the big weekly shop", "flour for the whole month", "good coffee while we wait")),
+    _Group(0.28, (4.0, 0.7), (46.0, 5.0), (6.0, 0.9), 0.30, ("the big weekly shop", "flour for a month", "good coffee while we wait")),
     _Group(0.20, (1.4, 0.4), (31.0, 4.0), (22.0, 2.5), 0.55, ("worth the drive", "came for the mill tour", "a present for my mother")),
-    _Group(0.12, (6.5, 0.8), (92.0, 8.0), (11.0, 1.2), 0.10, ("invoice by mail please", "forty baguettes on Friday", "delivery at six, thank you")),
-)  # fmt: skip
+    _Group(0.12, (6.5, 0.8), (92.0, 8.0), (11.0, 1.2), 0.10, ("invoice by mail please", "forty baguettes on Friday", "delivery at six")),
+)
 _REGIONS = ("north bank", "south bank", "hill", "old town", "harbour")
-_ENDINGS = ("", ", thanks", ", as always", " again", ", with the children", " before work", " on Saturday", ", see you next week", " in the rain",
-    ", well done", " for two", " by bike", ", please keep it up", " with a neighbour", ", even in winter", " for the whole street")  # fmt: skip
+_ENDINGS = ("", ", thanks", ", as always", " again", ", with the children", " before work", " on Saturday", ", see you soon", " in the rain",
+    ", well done", " for two", " by bike", ", keep it up", " with a neighbour", ", even in winter", " for the whole street")  # fmt: skip
 _FIRST_DAY = date(2024, 3, 1)
 _DAYS = 730
+_MISSING = {"distance_km": 0.03, "evening_share": 0.06, "region": 0.015}
+_UNBELIEVABLE, _NEWSLETTER, _COMMENTED = 0.002, 0.35, 0.65
 _HEADER = ("customer_id", "first_seen", "visits_per_month", "basket_eur", "distance_km", "items_per_visit", "evening_share", "region",
     "newsletter", "comment")  # fmt: skip
 
@@ -59,16 +61,16 @@ def customers(rows: int = 4000, seed: int = 1871) -> Customers:
             f"C{number + 10_000}",
             day.isoformat(),
             f"{max(0.1, drawn.gauss(*group.visits)):.1f}",
-            f"{basket * (12 if drawn.random() < 0.002 else 1):.2f}",
+            f"{basket * (12 if drawn.random() < _UNBELIEVABLE else 1):.2f}",
             f"{max(0.1, drawn.gauss(*group.distance)):.1f}",
             max(1, round(basket / 6.5 + drawn.gauss(0, 0.8))),
             f"{min(1.0, max(0.0, drawn.gauss(group.evening, 0.06))):.2f}",
             drawn.choice(_REGIONS),
-            "yes" if drawn.random() < 0.35 else "no",
-            drawn.choice(group.words) + drawn.choice(_ENDINGS) if drawn.random() < 0.65 else "",
+            "yes" if drawn.random() < _NEWSLETTER else "no",
+            drawn.choice(group.words) + drawn.choice(_ENDINGS) if drawn.random() < _COMMENTED else "",
         ]
-        for place in (4, 6, 7):
-            if drawn.random() < (0.0, 0.0, 0.0, 0.0, 0.03, 0.0, 0.06, 0.015)[place]:
-                row[place] = ""
+        for name, share in _MISSING.items():
+            if drawn.random() < share:
+                row[_HEADER.index(name)] = ""
         writer.writerow(row)
     return Customers(text.getvalue(), groups)

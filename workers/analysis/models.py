@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from schemas.analysis import AnalysisType, FileType, Finding
 from schemas.request import Model
@@ -30,7 +30,7 @@ class Dataset(Model):
     sha256: str
     rows: int
     columns: list[Column]
-    findings: list[Finding] = []
+    findings: list[Finding] = Field(default_factory=list)
     """What reading it has shown."""
 
 
@@ -41,8 +41,8 @@ class ValidateDataset(Model):
 
 class Validation(Model):
     valid: bool
-    errors: list[Finding] = []
-    warnings: list[Finding] = []
+    errors: list[Finding] = Field(default_factory=list)
+    warnings: list[Finding] = Field(default_factory=list)
 
 
 class Exploration(Model):
@@ -51,7 +51,7 @@ class Exploration(Model):
     key: str
     summary: str
     suggested_clusters: int | None
-    findings: list[Finding] = []
+    findings: list[Finding] = Field(default_factory=list)
 
 
 class ClusterDataset(Model):
@@ -67,7 +67,7 @@ class Clustering(Model):
     clusters: int
     method: str
     summary: str
-    findings: list[Finding] = []
+    findings: list[Finding] = Field(default_factory=list)
 
 
 class Draw(Model):

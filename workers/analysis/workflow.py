@@ -52,9 +52,7 @@ class DataAnalysisWorkflow:
         if request.analysis_type == "clustering":
             asked = ClusterDataset(dataset=dataset, n_clusters=exploration.suggested_clusters or _CLUSTERS)
             clustering = await _step(Acts.apply_clustering, asked, 180, RetryPolicy(maximum_attempts=2))
-        drawn = Draw(
-            event_id=request.event_id, exploration_key=exploration.key, clustering_key=clustering.key if clustering else None
-        )
+        drawn = Draw(event_id=request.event_id, exploration_key=exploration.key, clustering_key=clustering.key if clustering else None)
         pictures = await _step(Acts.generate_visualizations, drawn, 90, RetryPolicy(maximum_attempts=3))
         findings = told([*validation.warnings, *exploration.findings, *(clustering.findings if clustering else [])])
         saved = await _step(
@@ -87,9 +85,7 @@ class DataAnalysisWorkflow:
         )
 
 
-async def _step(
-    method: Callable[[Acts, GivenT], Coroutine[Any, Any, TakenT]], given: GivenT, seconds: int, retries: RetryPolicy
-) -> TakenT:
+async def _step(method: Callable[[Acts, GivenT], Coroutine[Any, Any, TakenT]], given: GivenT, seconds: int, retries: RetryPolicy) -> TakenT:
     """The reference's time-outs and retries; the heartbeat is ours, so that a killed worker costs seconds and a cancel reaches the work."""
     return await workflow.execute_activity_method(
         method,

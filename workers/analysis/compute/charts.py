@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import numpy as np
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -33,8 +33,8 @@ def distributions(profile: Profile) -> Figure | None:
         axis.axvline(numbers.median, color=style.PALETTE[5], linewidth=1.5, linestyle="--")
         axis.set_title(style.name(column.name))
         beyond = f"; {numbers.left_out:,} beyond, to {number(numbers.maximum)}" if numbers.left_out else ""
-        axis.set_xlabel(f"median {number(numbers.median)} (dashed){beyond}", fontsize=8)
-        axis.set_ylabel("rows", fontsize=8)
+        axis.set_xlabel(f"median {number(numbers.median)} (dashed){beyond}", fontsize=9)
+        axis.set_ylabel("rows", fontsize=9)
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         style.thousands(axis)
@@ -54,12 +54,12 @@ def categories(profile: Profile) -> Figure | None:
         assert levels is not None  # noqa: S101 - chosen for it
         counts = [level.count for level in levels.most]
         bars = axis.barh([style.name(level.value) for level in levels.most], counts, color=style.PALETTE[0], height=0.7)
-        axis.bar_label(bars, [f" {share(amount, profile.rows - column.missing)}" for amount in counts], fontsize=8, color="#444b55")
+        axis.bar_label(bars, [f" {share(amount, profile.rows - column.missing)}" for amount in counts], fontsize=9, color="#444b55")
         axis.invert_yaxis()
         axis.set_ylim(most - 0.4, -0.6)
         rest = f" ({levels.distinct - len(levels.most)} more)" if levels.distinct > len(levels.most) else ""
         axis.set_title(style.name(column.name) + rest)
-        axis.set_xlabel("rows", fontsize=8)
+        axis.set_xlabel("rows", fontsize=9)
         axis.set_xlim(0, max(counts) * 1.18)
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         style.thousands(axis, "x")
@@ -113,15 +113,18 @@ def timeline(profile: Profile) -> Figure | None:
     for axis, column in zip(axes, shown, strict=True):
         times = column.times
         assert times is not None  # noqa: S101 - chosen for it
-        starts = [datetime.fromisoformat(start) for start in times.starts]
-        axis.step(starts, times.counts, where="post", color=style.PALETTE[0], linewidth=1.6)
-        axis.fill_between(starts, times.counts, step="post", color=style.PALETTE[0], alpha=0.15)
+        starts = [float(date2num(datetime.fromisoformat(start))) for start in times.starts]  # type: ignore[no-untyped-call]
+        counts = list(times.counts)
+        if len(starts) > 1:  # the last period has an end too
+            starts, counts = [*starts, starts[-1] + (starts[-1] - starts[-2])], [*counts, counts[-1]]
+        axis.step(starts, counts, where="post", color=style.PALETTE[0], linewidth=1.6)
+        axis.fill_between(starts, counts, step="post", color=style.PALETTE[0], alpha=0.15)
         axis.set_ylim(bottom=0)
         axis.set_title(style.name(column.name))
         axis.set_ylabel(f"rows per {times.period}")
-        locator = AutoDateLocator(maxticks=9)
+        locator = AutoDateLocator(maxticks=9)  # type: ignore[no-untyped-call]
         axis.xaxis.set_major_locator(locator)
-        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         style.thousands(axis)
     return figure

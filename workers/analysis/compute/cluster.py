@@ -50,7 +50,9 @@ def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     frame = pd.read_parquet(folder / DATASET)
     groups, labels = describe(frame, given["n_clusters"])
     (folder / CLUSTERING).write_text(groups.model_dump_json(), encoding="utf-8")
-    pd.DataFrame({"row": np.arange(1, len(labels) + 1), "group": np.where(labels < 0, 0, labels + 1)}).to_parquet(folder / LABELS, index=False)
+    pd.DataFrame({"row": np.arange(1, len(labels) + 1), "group": np.where(labels < 0, 0, labels + 1)}).to_parquet(
+        folder / LABELS, index=False
+    )
     said = f"{groups.clusters} groups that are {quality(groups.silhouette)} (silhouette {groups.silhouette:.2f}), found by {groups.method}."
     findings = []
     if groups.silhouette < _WEAK:

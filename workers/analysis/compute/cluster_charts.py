@@ -30,7 +30,9 @@ def clusters(groups: Groups) -> Figure | None:
         at = (profile.number - 1) % len(style.PALETTE)
         shape = style.MARKERS[(profile.number - 1 + (profile.number - 1) // len(style.PALETTE)) % len(style.MARKERS)]
         words = f"group {profile.number} ({profile.rows:,} rows)"
-        axis.scatter(mine[:, 0], mine[:, 1], s=18, color=style.PALETTE[at], marker=shape, alpha=0.55, linewidths=0.3, edgecolors="white", label=words)
+        axis.scatter(
+            mine[:, 0], mine[:, 1], s=18, color=style.PALETTE[at], marker=shape, alpha=0.55, linewidths=0.3, edgecolors="white", label=words
+        )
     for profile in groups.profiles:
         mine = points[labels == profile.number - 1]
         if len(mine):
@@ -53,7 +55,9 @@ def group_profiles(groups: Groups) -> Figure | None:
     axis = figure.subplots()
     axis.grid(visible=False)
     image = axis.imshow(matrix, cmap=style.DIVERGING, vmin=-_BEYOND, vmax=_BEYOND, aspect="auto")
-    axis.set_xticks(range(len(order)), [style.name(groups.numbers[column]) for column in order], rotation=30, ha="right", rotation_mode="anchor")
+    axis.set_xticks(
+        range(len(order)), [style.name(groups.numbers[column]) for column in order], rotation=30, ha="right", rotation_mode="anchor"
+    )
     axis.set_yticks(range(len(matrix)), [f"group {profile.number}" for profile in groups.profiles])
     axis.spines[:].set_visible(False)
     for (row, column), deviation in np.ndenumerate(matrix):

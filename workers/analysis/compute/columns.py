@@ -18,11 +18,14 @@ _WORDS_FROM = 20_000
 _VALUE_CHARS = 40
 _MOST_PERIODS = 60
 _PERIODS = {"hour": "h", "day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
-_STOP_WORDS = frozenset(
-    "the and for with that this was are but not you all any can had her his how its our out who were will from they have has been your "
-    "than then them there their what when which while would into more some such only also very just over after about der die das und ist "
-    "den dem ein eine mit von auf les des une est pour dans que".split()
-)
+# Of English, German and French: what is left says what the texts are about.
+_STOP_WORDS = frozenset({
+    "about", "after", "all", "also", "and", "any", "are", "but", "can", "did", "for", "from", "had", "has", "have", "her", "his", "how", "into",
+    "its", "just", "more", "not", "only", "our", "out", "over", "some", "such", "than", "that", "the", "their", "them", "then", "there", "they",
+    "this", "very", "was", "were", "what", "when", "which", "while", "who", "will", "with", "would", "you", "your",
+    "auf", "das", "dem", "den", "der", "die", "ein", "eine", "ist", "mit", "und", "von",
+    "dans", "des", "est", "les", "par", "pas", "pour", "que", "sur", "une",
+})  # fmt: skip
 
 
 def profile_column(name: str, column: pd.Series[Any]) -> ColumnProfile:
@@ -88,7 +91,7 @@ def _times(present: pd.Series[Any]) -> Times:
     first, last = present.min(), present.max()
     for period, frequency in _PERIODS.items():
         span = pd.period_range(first, last, freq=frequency) if _fits(first, last, period) else None
-        if span is not None and len(span) <= _MOST_PERIODS or period == "year":
+        if (span is not None and len(span) <= _MOST_PERIODS) or period == "year":
             break
     counted = present.dt.to_period(frequency).value_counts().sort_index()
     if span is not None and len(span) <= 10 * _MOST_PERIODS:

@@ -14,7 +14,7 @@ from sklearn.metrics import silhouette_score
 from schemas.analysis import Finding
 from workers.analysis.compute.columns import profile_column
 from workers.analysis.compute.features import Features, features_of, sample_rows
-from workers.analysis.compute.headlines import headlines, summary
+from workers.analysis.compute.headlines import grouping, headlines, summary
 from workers.analysis.compute.profile import ColumnProfile, Correlations, Pair, Profile, Trial
 from workers.analysis.compute.wording import share
 from workers.analysis.files import DATASET, EXPLORATION
@@ -51,7 +51,7 @@ def explore(frame: pd.DataFrame) -> Profile:
         trials=trials,
         suggested_clusters=best.clusters if best else None,
     )
-    return found.model_copy(update={"headlines": headlines(found)})
+    return found.model_copy(update={"headlines": headlines(found), "grouping": grouping(found)})
 
 
 def _correlations(frame: pd.DataFrame, columns: list[ColumnProfile]) -> Correlations | None:

@@ -61,7 +61,8 @@ def _scaled(column: pd.Series[Any]) -> Matrix:
     low, high = np.percentile(values, [1, 99])
     core = np.clip(values, low, high)
     std = core.std() or values.std() or 1.0
-    return np.clip((values - core.mean()) / std, -_FAR, _FAR).astype(np.float32)
+    scaled: Matrix = np.clip((values - core.mean()) / std, -_FAR, _FAR).astype(np.float32)
+    return scaled
 
 
 def _one_hot(column: pd.Series[Any]) -> Matrix:

@@ -45,7 +45,7 @@ def _typical(column: pd.Series[Any], inside: np.ndarray[Any, Any]) -> tuple[Leve
     text = column.astype("str")
     counted = text[inside].value_counts()
     if counted.empty:
-        return Level(value="–", count=0), 1.0
+        return Level(value="\N{EN DASH}", count=0), 1.0
     level = min(str(name) for name in counted[counted == counted.iloc[0]].index)
     part, overall = counted.iloc[0] / inside.sum(), (text == level).mean()
     shown = level if len(level) <= _VALUE_CHARS else level[: _VALUE_CHARS - 1] + "…"

@@ -26,7 +26,9 @@ _NEARLY_SAME = 0.95
 def summary(profile: Profile) -> str:
     """Two or three sentences: shape, kinds, what is missing."""
     kinds = Counter(column.kind for column in profile.columns)
-    words = [f"{amount} of {_KINDS[kind]}" for kind, amount in sorted(kinds.items(), key=lambda item: (-item[1], list(_KINDS).index(item[0])))]
+    words = [
+        f"{amount} of {_KINDS[kind]}" for kind, amount in sorted(kinds.items(), key=lambda item: (-item[1], list(_KINDS).index(item[0])))
+    ]
     cells = profile.rows * len(profile.columns)
     missing = f"{share(profile.missing, cells)} of the values are missing." if profile.missing else "No value is missing."
     return f"{count(profile.rows, 'row')}, {count(len(profile.columns), 'column')}: {listed(words, 8)}. {missing}"
@@ -34,7 +36,17 @@ def summary(profile: Profile) -> str:
 
 def headlines(profile: Profile) -> list[str]:
     """What a reader should see first, the weightiest first."""
-    return [*_related(profile), *_grouped(profile), *_over_time(profile), *_lopsided(profile), *_lacking(profile)][:8]
+    return [*_related(profile), *_over_time(profile), *_lopsided(profile), *_lacking(profile)][:8]
+
+
+def grouping(profile: Profile) -> str:
+    """Empty where no groups were tried."""
+    best = max(profile.trials, key=lambda trial: trial.silhouette, default=None)
+    if best is None:
+        return ""
+    if best.silhouette > 0.25:  # noqa: PLR2004 - see quality
+        return f"The rows fall into {best.clusters} groups that are {quality(best.silhouette)} (silhouette {best.silhouette:.2f})."
+    return f"The rows form no clear groups: the best silhouette is {best.silhouette:.2f}, with {best.clusters} groups."
 
 
 def _related(profile: Profile) -> Iterator[str]:
@@ -50,16 +62,6 @@ def _related(profile: Profile) -> Iterator[str]:
         yield "No two number columns move together: every correlation is below 0.3."
 
 
-def _grouped(profile: Profile) -> Iterator[str]:
-    best = max(profile.trials, key=lambda trial: trial.silhouette, default=None)
-    if best is None:
-        return
-    if best.silhouette > 0.25:  # noqa: PLR2004 - see quality
-        yield f"The rows fall into {best.clusters} groups that are {quality(best.silhouette)} (silhouette {best.silhouette:.2f})."
-    else:
-        yield f"The rows form no clear groups: the best silhouette is {best.silhouette:.2f}, with {best.clusters} groups."
-
-
 def _over_time(profile: Profile) -> Iterator[str]:
     for column in profile.columns:
         if column.times is None:
@@ -72,9 +74,9 @@ def _lopsided(profile: Profile) -> Iterator[str]:
     skewed = [column for column in profile.columns if column.numbers and abs(column.numbers.skew) > _SKEWED]
     for column in sorted(skewed, key=lambda column: -abs(_skew(column)))[:2]:
         assert column.numbers is not None  # noqa: S101 - chosen for it
-        tail = "high" if column.numbers.skew > 0 else "low"
+        tail, side = ("high", "below") if column.numbers.skew > 0 else ("low", "above")
         middle, far = number(column.numbers.median), number(column.numbers.maximum if tail == "high" else column.numbers.minimum)
-        yield f"{column.name} has a long tail of {tail} values: half lie {'below' if tail == 'high' else 'above'} {middle}, the furthest is {far}."
+        yield f"{column.name} has a long tail of {tail} values: half lie {side} {middle}, the furthest is {far}."
 
 
 def _skew(column: ColumnProfile) -> float:
@@ -82,7 +84,9 @@ def _skew(column: ColumnProfile) -> float:
 
 
 def _lacking(profile: Profile) -> Iterator[str]:
-    lacking = sorted((column for column in profile.columns if column.missing > _MUCH_MISSING * profile.rows), key=lambda column: -column.missing)
+    lacking = sorted(
+        (column for column in profile.columns if column.missing > _MUCH_MISSING * profile.rows), key=lambda column: -column.missing
+    )
     if lacking:
         yield f"Values are missing above all in {listed([f'{column.name} ({share(column.missing, profile.rows)})' for column in lacking])}."
 

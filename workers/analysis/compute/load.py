@@ -51,5 +51,7 @@ def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 def _repeated(names: list[str]) -> Finding:
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004 - enough to find them by
-    said = f"{len(names)} column {'name is' if len(names) == 1 else 'names are'} there more than once ({shown}): the later ones have a number."
+    said = (
+        f"{len(names)} column {'name is' if len(names) == 1 else 'names are'} there more than once ({shown}): the later ones have a number."
+    )
     return Finding(code="duplicate_names", severity="warning", message=said)

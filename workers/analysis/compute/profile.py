@@ -90,11 +90,13 @@ class Profile(Model):
     incomplete_rows: int
     columns: list[ColumnProfile]
     correlations: Correlations | None = None
-    trials: list[Trial] = []
+    trials: list[Trial] = Field(default_factory=list)
     """Numbers of groups that were tried on a sample, and their silhouettes (Rousseeuw 1987)."""
     suggested_clusters: int | None = None
-    headlines: list[str] = []
+    headlines: list[str] = Field(default_factory=list)
     """What stands out, in sentences."""
+    grouping: str = ""
+    """Whether there are groups, in a sentence."""
 
 
 class ClusterProfile(Model):
@@ -104,7 +106,7 @@ class ClusterProfile(Model):
     """In the order of `Groups.numbers`, in the columns' own units."""
     deviations: list[float]
     """From the mean of all rows, in standard deviations of all rows."""
-    typical: list[Level] = []
+    typical: list[Level] = Field(default_factory=list)
     """The most frequent level of each category; `count` is its percentage in the group."""
     words: str
 

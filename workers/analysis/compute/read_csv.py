@@ -30,7 +30,9 @@ def read(path: Path, limits: Limits) -> tuple[pd.DataFrame, list[Finding]]:
         said = f"The encoding is not UTF-8; it was read as {encoding.name}, by the frequency of letters. Check names with accents."
         findings.append(Finding(code="encoding_guessed", severity="warning", message=said))
     if dialect.delimiter != ",":
-        said = f"The fields are separated by {_DELIMITER_WORDS[dialect.delimiter]}" + ("." if dialect.decimal == "." else ", decimals by commas.")
+        said = f"The fields are separated by {_DELIMITER_WORDS[dialect.delimiter]}" + (
+            "." if dialect.decimal == "." else ", decimals by commas."
+        )
         findings.append(Finding(code="dialect", severity="info", message=said))
     if not dialect.header:
         said = "The first row is all numbers, so it was read as data; the columns have no names of their own."
@@ -62,9 +64,10 @@ def _parse(path: Path, encoding: str, dialect: Dialect, limits: Limits) -> tuple
     except (pd.errors.ParserError, UnicodeError, ValueError, OverflowError) as error:
         said = f"the file cannot be read as csv ({type(error).__name__}): check its quotes and its encoding"
         raise Refused(FailureType.DATASET_UNREADABLE, said) from error
+    width = len(dialect.names)
     left_out = sum(str(warning.message).count(_LEFT_OUT) for warning in caught)
     if left_out > _TOLERATED * (len(frame) + left_out):
-        said = f"{left_out:,} of {len(frame) + left_out:,} lines have more fields than the {len(dialect.names)} columns: check delimiter and quotes"
+        said = f"{left_out:,} of {len(frame) + left_out:,} lines have more fields than {width} columns: check delimiter and quotes"
         raise Refused(FailureType.DATASET_UNREADABLE, said)
     frame.columns = pd.Index(dialect.names)
     return frame, left_out

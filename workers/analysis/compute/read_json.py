@@ -29,9 +29,8 @@ def read(path: Path, limits: Limits) -> tuple[pd.DataFrame, list[Finding]]:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         said = f"the file is not JSON{where}: if each line is an object of its own, file_type is jsonl"
         raise Refused(FailureType.DATASET_UNREADABLE, said) from error
-    if isinstance(found, dict) and found and all(isinstance(value, list) for value in found.values()):
-        if len({len(value) for value in found.values()}) == 1 and not _is_records(next(iter(found.values()))):
-            return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in found.items()}), []
+    if isinstance(found, dict) and _is_columns(found):
+        return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in found.items()}), []
     if isinstance(found, dict):
         records = [value for value in found.values() if isinstance(value, list) and _is_records(value)]
         found = records[0] if len(records) == 1 else None
@@ -49,6 +48,12 @@ def read_lines(path: Path, limits: Limits) -> tuple[pd.DataFrame, list[Finding]]
 
 def _is_records(values: list[Any]) -> bool:
     return bool(values) and all(isinstance(value, dict) for value in values)
+
+
+def _is_columns(found: dict[str, Any]) -> bool:
+    """`{"a": [1, 2], "b": [3, 4]}`."""
+    lists = [value for value in found.values() if isinstance(value, list)]
+    return bool(lists) and len(lists) == len(found) and len({len(value) for value in lists}) == 1 and not _is_records(lists[0])
 
 
 def _records(path: Path, limits: Limits) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,9 @@ def read(path: Path, limits: Limits) -> tuple[pd.DataFrame, list[Finding]]:
         table = pa.table({str(number): _plain(column) for number, column in enumerate(table.columns)})
         frame = table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Refused(FailureType.DATASET_UNREADABLE, f"the Parquet file is damaged or of an unknown kind ({type(error).__name__})") from error
+        raise Refused(
+            FailureType.DATASET_UNREADABLE, f"the Parquet file is damaged or of an unknown kind ({type(error).__name__})"
+        ) from error
     frame.columns = pd.Index(names)
     return frame, []
 

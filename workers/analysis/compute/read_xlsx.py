@@ -85,7 +85,7 @@ def _rows(sheet: ReadOnlyWorksheet, limits: Limits) -> list[tuple[Any, ...]]:
     sheet.reset_dimensions()
     rows: list[tuple[Any, ...]] = []
     cells = blank = 0
-    for row in sheet.iter_rows(values_only=True):
+    for row in sheet.iter_rows(values_only=True):  # type: ignore[misc]  # the stubs borrow another class's method
         while row and row[-1] is None:
             row = row[:-1]  # noqa: PLW2901
         if not row:

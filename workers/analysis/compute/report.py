@@ -34,7 +34,11 @@ def render(saved: SaveAnalysis, profile: Profile, groups: Groups | None, picture
     """Every value is escaped: names and texts come from a stranger's file. The page runs no script and loads nothing."""
     # The same for the same request, so that a retried step writes the same report: the only time in it is the request's.
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"number": number, "share": share, "count": count}
     return environment.get_template("report.html.jinja").render(

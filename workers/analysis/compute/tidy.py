@@ -21,7 +21,17 @@ _DATE_SHARE = 0.98
 _SHORTEST_DATE, _LONGEST_DATE = 6, 35
 _DAY_FIRST = ("%d/%m/%Y", "%d-%m-%Y", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S")
-_CLEAR = ("ISO8601", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%d %b %Y", "%b %d, %Y", "%d-%b-%Y")
+_CLEAR = (
+    "ISO8601",
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M:%S",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%d-%b-%Y",
+)
 
 
 def tidy(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
@@ -40,7 +50,7 @@ def _column(name: str, column: pd.Series[Any], findings: list[Finding]) -> pd.Se
     if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
         return _finite(name, _plain_numbers(column), findings)
     if pd.api.types.is_timedelta64_dtype(kind):
-        return column.dt.total_seconds()
+        return pd.Series(column.dt.total_seconds())
     values = column.map(_simple, na_action="ignore") if column.dtype == object else column
     present = values.dropna()
     if present.empty:
@@ -110,7 +120,7 @@ def _naive(column: pd.Series[Any]) -> pd.Series[Any]:
 def _plain_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     if isinstance(column.dtype, np.dtype):
         return column
-    return column.astype("float64") if column.isna().any() else column.astype(column.dtype.numpy_dtype)
+    return column.astype("float64") if column.isna().any() or not pd.api.types.is_integer_dtype(column.dtype) else column.astype("int64")
 
 
 def _finite(name: str, column: pd.Series[Any], findings: list[Finding]) -> pd.Series[Any]:
@@ -126,7 +136,7 @@ def _finite(name: str, column: pd.Series[Any], findings: list[Finding]) -> pd.Se
     return column.mask(pd.Series(infinite, index=column.index))
 
 
-def _simple(value: Any) -> Any:
+def _simple(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
     """What a cell holds, in one of the few types that the rest knows."""
     if isinstance(value, float) and math.isnan(value):
         return None

@@ -35,7 +35,9 @@ def _errors(frame: pd.DataFrame, analysis_type: str, max_rows: int) -> Iterator[
         yield _error(FailureType.DATASET_EMPTY, "The data set has no rows: upload one with a header and at least one row.")
         return
     if len(frame) > max_rows or len(frame.columns) > MAX_COLUMNS:
-        said = f"The data set has {len(frame):,} rows and {len(frame.columns):,} columns, at most {max_rows:,} and {MAX_COLUMNS} are analysed."
+        said = (
+            f"The data set has {len(frame):,} rows and {len(frame.columns):,} columns, at most {max_rows:,} and {MAX_COLUMNS} are analysed."
+        )
         yield _error(FailureType.DATASET_TOO_LARGE, said)
     if not frame.notna().to_numpy().any():
         yield _error(FailureType.DATASET_ALL_MISSING, "Every value of the data set is missing: check its delimiter and its header.")
@@ -56,12 +58,14 @@ def _warnings(frame: pd.DataFrame) -> Iterator[Finding]:
         yield _warning("duplicate_rows", f"{repeated:,} {has} an earlier one ({share(repeated, rows)}); they are counted as they are.")
     for name, twin in _twins(frame):
         yield _warning("duplicate_columns", f"The column has the same values as {twin}.", name)
-    for name, missing in frame.isna().sum().items():
+    for name, missing in zip(map(str, frame.columns), frame.isna().sum(), strict=True):
         if missing == rows:
-            yield _warning("all_missing", "The column has no value at all.", str(name))
+            yield _warning("all_missing", "The column has no value at all.", name)
         elif missing > _MANY_MISSING * rows:
-            yield _warning("many_missing", f"{share(missing, rows)} of the values are missing.", str(name))
-    constant = [str(name) for name in frame.columns if rows > 1 and frame[name].notna().all() and (frame[name] == frame[name].iloc[0]).all()]
+            yield _warning("many_missing", f"{share(missing, rows)} of the values are missing.", name)
+    constant = [
+        str(name) for name in frame.columns if rows > 1 and frame[name].notna().all() and (frame[name] == frame[name].iloc[0]).all()
+    ]
     if constant:
         yield _warning("constant_columns", f"{listed(constant)} {'has' if len(constant) == 1 else 'have'} the same value in every row.")
 

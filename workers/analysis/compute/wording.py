@@ -11,7 +11,7 @@ _BIG, _SMALL = 1e9, 1e-4
 def number(value: float) -> str:
     """Four significant digits, thousands separated: `1,234`, `12.35`, `0.01235`, `1.235e+12`."""
     if not math.isfinite(value):
-        return "–"
+        return "\N{EN DASH}"
     if value == 0:
         return "0"
     size = abs(value)
