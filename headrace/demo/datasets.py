@@ -29,7 +29,7 @@ _GROUPS = (
     _Group(0.12, (6.5, 0.8), (92.0, 8.0), (11.0, 1.2), 0.10, ("invoice by mail please", "forty baguettes on Friday", "delivery at six")),
 )
 _REGIONS = ("north bank", "south bank", "hill", "old town", "harbour")
-_ENDINGS = ("", ", thanks", ", as always", " again", ", with the children", " before work", " on Saturday", ", see you soon", " in the rain",
+_ENDINGS = ("", ", thanks", ", as always", " again", ", with the children", " before work", " on Saturday", ", see you soon", " in rain",
     ", well done", " for two", " by bike", ", keep it up", " with a neighbour", ", even in winter", " for the whole street")  # fmt: skip
 _FIRST_DAY = date(2024, 3, 1)
 _DAYS = 730

@@ -38,7 +38,7 @@ class S3Objects:
         """Somebody's file, of which nothing is known: it is measured before it is read, and while it is."""
 
         def ask(stopped: threading.Event) -> None:
-            with _sorted_for_upload(bucket, key):
+            with _sorted_for_upload(bucket, key, own=bucket == self._bucket):
                 size = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
                 if size > max_bytes:
                     raise _too_large(size, max_bytes)
@@ -106,8 +106,11 @@ class S3Objects:
 
 
 @contextlib.contextmanager
-def _sorted_for_upload(bucket: str, key: str) -> Iterator[None]:
-    """An object that is not there or may not be read is the request's fault; anything else is S3's."""
+def _sorted_for_upload(bucket: str, key: str, *, own: bool) -> Iterator[None]:
+    """An object that is not there, or in another bucket may not be read, is the request's fault; anything else is S3's.
+
+    In Headrace's own bucket a refusal means that the keys of these workers are wrong: that passes, and the request waits for it.
+    """
     try:
         yield
     except ClientError as error:
@@ -115,7 +118,7 @@ def _sorted_for_upload(bucket: str, key: str) -> Iterator[None]:
         if code in _MISSING:
             said = f"there is no object s3://{bucket}/{bounded(key, 300)}: upload it before the request is sent"
             raise ApplicationError(said, type=FailureType.DATASET_NOT_FOUND, non_retryable=True) from error
-        if code in _DENIED:
+        if code in _DENIED and not own:
             said = f"S3 does not let Headrace read s3://{bucket}/{bounded(key, 300)}, or it is not there: give its key s3:GetObject"
             raise ApplicationError(said, type=FailureType.DATASET_ACCESS_DENIED, non_retryable=True) from error
         raise

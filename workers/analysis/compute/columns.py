@@ -20,9 +20,10 @@ _MOST_PERIODS = 60
 _PERIODS = {"hour": "h", "day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 # Of English, German and French: what is left says what the texts are about.
 _STOP_WORDS = frozenset({
-    "about", "after", "all", "also", "and", "any", "are", "but", "can", "did", "for", "from", "had", "has", "have", "her", "his", "how", "into",
-    "its", "just", "more", "not", "only", "our", "out", "over", "some", "such", "than", "that", "the", "their", "them", "then", "there", "they",
-    "this", "very", "was", "were", "what", "when", "which", "while", "who", "will", "with", "would", "you", "your",
+    "about", "after", "all", "also", "and", "any", "are", "but", "can", "did", "for", "from", "had", "has", "have", "her", "his", "how",
+    "into", "its", "just", "more", "not", "only", "our", "out", "over", "some", "such", "than", "that", "the", "their",
+    "them", "then", "there",
+    "they", "this", "very", "was", "were", "what", "when", "which", "while", "who", "will", "with", "would", "you", "your",
     "auf", "das", "dem", "den", "der", "die", "ein", "eine", "ist", "mit", "und", "von",
     "dans", "des", "est", "les", "par", "pas", "pour", "que", "sur", "une",
 })  # fmt: skip
