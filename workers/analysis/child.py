@@ -31,7 +31,7 @@ STEPS = {
     "generate_visualizations": "draw",
     "save_analysis_results": "report",
 }
-_FRAMES = 4
+_FRAMES = 3
 
 
 def main() -> None:
@@ -60,7 +60,8 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
     except Refused as refused:
         return {"refused": {"code": refused.code, "message": refused.message}}
     except Exception as error:  # noqa: BLE001 - it ends the step, not the process
-        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        frames = traceback.extract_tb(error.__traceback__)
+        frames = [*[frame for frame in frames[:-1] if "analysis" in Path(frame.filename).parts][-_FRAMES:], frames[-1]]
         at = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
         return {"fault": {"kind": type(error).__name__, "at": at}}
 

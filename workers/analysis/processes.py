@@ -119,7 +119,7 @@ class _Child:
         finally:
             reading.cancel()
         if not line.endswith(b"\n"):
-            self.kill()
+            # It has closed its output, so it has ended: a signal now would only get in the way of its exit code.
             raise ApplicationError(
                 f"the process that computed {task['step']} ended with {await self.ended()} before it was done",
                 type=FailureType.ANALYSIS_INTERRUPTED,

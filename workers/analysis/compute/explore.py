@@ -84,7 +84,7 @@ def _trials(features: Features | None) -> list[Trial]:
     for clusters in _TRIED:
         if clusters >= min(distinct, len(points)):
             break
-        labels = KMeans(clusters, n_init=10, random_state=0).fit_predict(points)
+        labels = KMeans(clusters, n_init=4, random_state=0).fit_predict(points)
         if len(np.unique(labels)) == clusters:
             trials.append(Trial(clusters=clusters, silhouette=float(silhouette_score(points, labels))))
     return trials

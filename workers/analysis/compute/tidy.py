@@ -61,15 +61,14 @@ def _column(name: str, column: pd.Series[Any], findings: list[Finding]) -> pd.Se
 
 
 def _from_text(name: str, values: pd.Series[Any], present: pd.Series[Any], findings: list[Finding]) -> pd.Series[Any]:
-    numbers = pd.to_numeric(present, errors="coerce")
-    share = numbers.notna().mean()
+    share = _share_of_numbers(present)
     if share >= _MOSTLY:
         if share < 1:
-            odd = int(numbers.isna().sum())
+            odd = int(pd.to_numeric(present, errors="coerce").isna().sum())
             said = f"{odd:,} of {len(present):,} values are not numbers, as the others are; they count as missing."
             findings.append(Finding(code="mixed_types", severity="warning", message=said, column=name))
         return _finite(name, pd.to_numeric(values, errors="coerce"), findings)
-    if present.map(lambda value: isinstance(value, dt.datetime | dt.date)).all():
+    if values.dtype == object and present.map(lambda value: isinstance(value, dt.datetime | dt.date)).all():
         return _naive(pd.to_datetime(values, errors="coerce", utc=True))
     times = _times(name, values, present, findings)
     if times is not None:
@@ -77,7 +76,15 @@ def _from_text(name: str, values: pd.Series[Any], present: pd.Series[Any], findi
     if share > _HARDLY:
         said = f"{share:.0%} of the values are numbers, the others are not; the column is treated as text."
         findings.append(Finding(code="mixed_types", severity="warning", message=said, column=name))
-    return values.map(_text, na_action="ignore").astype("str")
+    return values.map(_text, na_action="ignore").astype("str") if values.dtype == object else values
+
+
+def _share_of_numbers(present: pd.Series[Any]) -> float:
+    """A look at some first: a million texts that are none take a while."""
+    few = present.iloc[:: max(1, len(present) // _DATE_SAMPLE)]
+    if not pd.to_numeric(few, errors="coerce").notna().any():
+        return 0.0
+    return float(pd.to_numeric(present, errors="coerce").notna().mean())
 
 
 def _times(name: str, values: pd.Series[Any], present: pd.Series[Any], findings: list[Finding]) -> pd.Series[Any] | None:
