@@ -92,8 +92,8 @@ async def test_a_refusal_is_final_only_in_a_bucket_that_is_not_ours(
     changed = settings.model_copy(update=wrong)
     client = s3.client(changed)
     try:
+        reading = S3Objects(client, changed.s3_bucket, 60)
         with pytest.raises(ApplicationError) as raised:
-            reading = S3Objects(client, changed.s3_bucket, 60)
             await reading.fetch_upload(bucket or changed.s3_bucket, "uploads/u/x.csv", tmp_path / "source", 1000)
     finally:
         client.close()

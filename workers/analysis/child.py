@@ -60,8 +60,8 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
     except Refused as refused:
         return {"refused": {"code": refused.code, "message": refused.message}}
     except Exception as error:  # noqa: BLE001 - it ends the step, not the process
-        frames = traceback.extract_tb(error.__traceback__)
-        frames = [*[frame for frame in frames[:-1] if "analysis" in Path(frame.filename).parts][-_FRAMES:], frames[-1]]
+        trace = traceback.extract_tb(error.__traceback__)
+        frames = [*[frame for frame in trace[:-1] if "analysis" in Path(frame.filename).parts][-_FRAMES:], trace[-1]]
         at = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
         return {"fault": {"kind": type(error).__name__, "at": at}}
 

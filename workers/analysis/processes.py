@@ -8,6 +8,7 @@ children read the end of their standard input and end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -43,6 +44,7 @@ class Processes:
         self._slots = asyncio.Semaphore(size)
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
+        self._ending: set[asyncio.Task[int]] = set()
 
     @property
     def pids(self) -> list[int]:
@@ -57,30 +59,36 @@ class Processes:
             try:
                 answer = await child.ask({"step": step, "folder": str(folder), "given": given}, self._memory)
             except BaseException:
-                child.kill()
+                self._end(child)
                 raise
             finally:
                 self._busy.discard(child)
             # What a large data set has taken is not all given back.
             if child.resident() > self._memory // 2:
-                child.kill()
+                self._end(child)
             else:
                 self._idle.append(child)
         return _result(step, answer)
 
     async def close(self) -> None:
         """Ends every process."""
-        children = [*self._idle, *self._busy]
+        for child in (*self._idle, *self._busy):
+            self._end(child)
         self._idle.clear()
-        for child in children:
-            child.kill()
-        for child in children:
-            await child.ended()
+        await asyncio.gather(*self._ending)
+
+    def _end(self, child: _Child) -> None:
+        """Killed now; that it is gone is waited for beside, since the step may be cancelled."""
+        child.kill()
+        ending = asyncio.ensure_future(child.ended())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
 
 class _Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._gone: asyncio.Task[int] | None = None
 
     @classmethod
     async def start(cls) -> Self:
@@ -139,8 +147,19 @@ class _Child:
             self._process.kill()
 
     async def ended(self) -> int:
-        """Its exit code, when it has one."""
-        return await self._process.wait()
+        """Its exit code, when it has one and its pipes are closed."""
+        if self._gone is None:
+            self._gone = asyncio.ensure_future(self._wait())
+        return await asyncio.shield(self._gone)
+
+    async def _wait(self) -> int:
+        code = await self._process.wait()
+        if (writer := self._process.stdin) is not None and (reader := self._process.stdout) is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            await reader.read()
+        return code
 
 
 def _result(step: str, answer: dict[str, Any]) -> dict[str, Any]:

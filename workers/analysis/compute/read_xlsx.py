@@ -33,15 +33,13 @@ def read(path: Path, limits: Limits) -> tuple[pd.DataFrame, list[Finding]]:
     """The first sheet that has something. Raises `Refused`."""
     _measure(path, limits)
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        try:
+        with path.open("rb") as file:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
             sheets = [sheet for sheet in book.worksheets if isinstance(sheet, ReadOnlyWorksheet)]
             for sheet in sheets:
                 rows = _rows(sheet, limits)
                 if rows:
                     return _frame(rows), _others(sheet.title, len(sheets))
-        finally:
-            book.close()
     except DefusedXmlException as error:
         raise Refused(FailureType.DATASET_UNREADABLE, "the workbook's XML defines entities, which no spreadsheet needs") from error
     except (InvalidFileException, ParseError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError) as error:
