@@ -52,16 +52,17 @@ def _numbers(present: pd.Series[Any]) -> Numbers:
     low, high = (max(minimum, q1 - _FAR_FENCE * spread), min(maximum, q3 + _FAR_FENCE * spread)) if spread > 0 else (minimum, maximum)
     edges = _edges(values, low, high, spread)
     counts, _ = np.histogram(values, bins=edges)
-    mean, std = float(values.mean()), float(values.std())
+    scale = float(np.abs(values).max()) or 1.0  # squares of numbers beyond 1e154 are infinite
+    mean, std = float((values / scale).mean()), float((values / scale).std())
     return Numbers(
-        mean=mean,
-        std=std,
+        mean=mean * scale,
+        std=std * scale,
         minimum=minimum,
         q1=q1,
         median=median,
         q3=q3,
         maximum=maximum,
-        skew=float((((values - mean) / std) ** 3).mean()) if std > 0 else 0.0,
+        skew=float((((values / scale - mean) / std) ** 3).mean()) if std > 0 else 0.0,
         outliers=outliers,
         edges=[float(edge) for edge in edges],
         counts=[int(counted) for counted in counts],

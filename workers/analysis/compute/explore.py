@@ -59,7 +59,7 @@ def _correlations(frame: pd.DataFrame, columns: list[ColumnProfile]) -> Correlat
     if len(names) < 2 or len(frame) < 3:  # noqa: PLR2004 - two points are always on a line
         return None
     sample = frame[names].iloc[sample_rows(len(frame), _CORRELATED_ROWS)]
-    matrix = sample.corr().to_numpy()
+    matrix = (sample / sample.abs().max().replace(0, 1)).corr().to_numpy()
     pairs = [
         Pair(one=names[i], other=names[j], r=float(matrix[i, j]))
         for i in range(len(names))

@@ -57,6 +57,7 @@ def features_of(frame: pd.DataFrame) -> Features | None:
 def _scaled(column: pd.Series[Any]) -> Matrix:
     values = column.to_numpy(dtype="float64", na_value=np.nan)
     values = np.where(np.isnan(values), np.nanmedian(values), values)
+    values = values / (np.abs(values).max() or 1.0)  # squares of numbers beyond 1e154 are infinite
     # The middle 98 % set the scale: the mean and deviation of all would be the outliers' own.
     low, high = np.percentile(values, [1, 99])
     core = np.clip(values, low, high)

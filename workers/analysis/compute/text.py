@@ -20,6 +20,8 @@ _SAMPLE = 256 * 1024
 _AROUND = 32 * 1024
 _LINES = 100
 _MAX_NAME = 80
+_WESTERN = "cp1252"
+_ALIKE = 0.05
 
 _MAGIC = {
     b"\x89PNG": "a PNG picture",
@@ -103,9 +105,14 @@ def detect_encoding(path: Path) -> Encoding:
     with path.open("rb") as file:
         file.seek(max(0, wrong - _AROUND))
         sample = file.read(2 * _AROUND)
-    best = charset_normalizer.from_bytes(sample).best()
-    # Western Windows is what is left: it gives a character for nearly every byte.
-    return Encoding(best.encoding if best is not None and not best.encoding.startswith("utf") else "cp1252", guessed=True)
+    matches = charset_normalizer.from_bytes(sample)
+    best = matches.best()
+    if best is None or best.encoding.startswith("utf"):
+        return Encoding(_WESTERN, guessed=True)
+    # A few accents fit many encodings alike: then it is the one that most such files have.
+    western = next((match for match in matches if match.encoding == _WESTERN), None)
+    alike = western is not None and western.chaos <= best.chaos + _ALIKE and western.coherence >= best.coherence - _ALIKE
+    return Encoding(_WESTERN if alike else best.encoding, guessed=True)
 
 
 def _first_that_is_not_utf8(path: Path) -> int | None:

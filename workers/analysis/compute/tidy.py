@@ -76,7 +76,7 @@ def _from_text(name: str, values: pd.Series[Any], present: pd.Series[Any], findi
     if share > _HARDLY:
         said = f"{share:.0%} of the values are numbers, the others are not; the column is treated as text."
         findings.append(Finding(code="mixed_types", severity="warning", message=said, column=name))
-    return values.map(_text, na_action="ignore").astype("str") if values.dtype == object else values
+    return values.map(str, na_action="ignore").astype("str") if values.dtype == object else values
 
 
 def _share_of_numbers(present: pd.Series[Any]) -> float:
@@ -143,7 +143,7 @@ def _finite(name: str, column: pd.Series[Any], findings: list[Finding]) -> pd.Se
     return column.mask(pd.Series(infinite, index=column.index))
 
 
-def _simple(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
+def _simple(value: Any) -> Any:
     """What a cell holds, in one of the few types that the rest knows."""
     if isinstance(value, float) and math.isnan(value):
         return None
@@ -155,11 +155,9 @@ def _simple(value: Any) -> Any:  # noqa: PLR0911 - one for each kind
         return value.total_seconds()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, dict | list | tuple | set | np.ndarray):
-        return json.dumps(value, default=str, ensure_ascii=False)
-    return value
-
-
-def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict | list | tuple | set):
+        value = json.dumps(value, default=str, ensure_ascii=False)
     # A lone surrogate is legal in JSON and in no encoding.
-    return str(value).encode("utf-8", "replace").decode()
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
