@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 from temporalio.exceptions import ApplicationError
 
 from schemas.analysis import DataAnalysisRequested, Finding, parse_uri, upload_prefix
+from schemas.errors import FailureType
 from workers.analysis.logic import readable, told
 
 FIELDS = {"event_id": uuid4(), "user_id": "ada", "requested_at": datetime.now(UTC), "file_path": "s3://b-1/x.csv", "file_type": "csv"}
@@ -83,3 +86,13 @@ def test_a_completion_carries_errors_first_none_twice_and_not_too_many() -> None
     assert carried[0] == error
     assert len(carried) == 50
     assert max(len(finding.message) for finding in carried) == 300
+
+
+def test_the_page_of_the_workflow_lists_every_code_that_its_steps_can_give() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "workflows.md").read_text().partition("## Data analysis")[2].partition("\n## ")[0]
+    code = "".join(path.read_text() for path in (root / "workers" / "analysis").rglob("*.py"))
+    failures = {FailureType[name] for name in re.findall(r"FailureType\.([A-Z_]+)", code)}
+    findings = set(re.findall(r'(?:code=|_warning\(\s*)"([a-z_]+)"', code))
+    assert len(findings) >= 15
+    assert {name for name in failures | findings if f"`{name}`" not in page} == set()

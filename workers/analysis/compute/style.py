@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
+from workers.analysis.compute.wording import number
+
 # Okabe and Ito, Color Universal Design, 2008; black last, since it is the text's.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
@@ -84,6 +86,6 @@ def save(made: Figure, file: Path) -> None:
 
 
 def thousands(axes: Axes, which: str = "y") -> None:
-    """`12,000` and not `12000` or `1.2e4`."""
+    """`12,000` and not `12000`, and `1.000e+30` for what would fill the page."""
     axis: Any = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if float(value).is_integer() else f"{value:,g}"))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: number(value)))
