@@ -28,6 +28,7 @@ def client(skipping: Client) -> Client:
     return skipping
 
 
+@pytest.mark.timeout(300)
 async def test_known_groups_are_found_and_told_with_a_report(client: Client, processes: Processes) -> None:
     notifier, objects = FakeNotifier(), uploaded()
     async with working(client, processes, objects, notifier) as analyses:
@@ -50,6 +51,7 @@ async def test_known_groups_are_found_and_told_with_a_report(client: Client, pro
     assert result.analysis_id == ids.analysis_id(recorded.entry.event_id)
 
 
+@pytest.mark.timeout(300)
 async def test_every_step_whose_process_is_killed_succeeds_in_another(client: Client, processes: Processes) -> None:
     notifier, killing = FakeNotifier(), Interfering(processes, signal.SIGKILL)
     async with working(client, killing, uploaded(), notifier):
@@ -59,6 +61,7 @@ async def test_every_step_whose_process_is_killed_succeeds_in_another(client: Cl
     assert [sent.completion["status"] for sent in notifier.completions] == ["SUCCEEDED"]
 
 
+@pytest.mark.timeout(300)
 async def test_a_cancelled_run_kills_the_process_of_its_step_and_the_next_run_has_one(client: Client, processes: Processes) -> None:
     notifier, stopping = FakeNotifier(), Interfering(processes, signal.SIGSTOP, only="perform_exploratory_analysis")
     async with working(client, stopping, uploaded(), notifier):

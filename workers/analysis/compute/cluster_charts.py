@@ -61,6 +61,7 @@ def group_profiles(groups: Groups) -> Figure | None:
     axis.set_yticks(range(len(matrix)), [f"group {profile.number}" for profile in groups.profiles])
     axis.spines[:].set_visible(False)
     for (row, column), deviation in np.ndenumerate(matrix):
-        axis.text(column, row, f"{deviation:+.1f}", ha="center", va="center", color="white" if abs(deviation) > _DARK else "#222831")
+        words, colour = f"{round(deviation, 1) or 0.0:+.1f}", "white" if abs(deviation) > _DARK else "#222831"
+        axis.text(column, row, words, ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axis, label="standard deviations\nfrom the mean", extend="both")
     return figure

@@ -22,6 +22,7 @@ QUIET = "#8a8f98"
 DIVERGING = "RdBu_r"
 _DPI = 110
 _NAME_CHARS = 26
+_MILLION, _BILLION, _TINY = 1e6, 1e9, 1e-4
 
 # The first one has no letters of East Asia: any of the others that this machine has lends them.
 _FONTS = (
@@ -86,6 +87,13 @@ def save(made: Figure, file: Path) -> None:
 
 
 def thousands(axes: Axes, which: str = "y") -> None:
-    """`12,000` and not `12000`, and `1.000e+30` for what would fill the page."""
+    """`12,000` and not `12000`, `3 M`, and `1e+30` for what would fill the page."""
     axis: Any = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: number(value)))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: _tick(value)))
+
+
+def _tick(value: float) -> str:
+    size = abs(value)
+    if _MILLION <= size < _BILLION:
+        return f"{value / _MILLION:g} M"
+    return f"{value:g}" if size >= _BILLION or 0 < size < _TINY else number(value)
