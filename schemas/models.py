@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from schemas.analysis import DataAnalysisCompleted, DataAnalysisRequested
 from schemas.command import COMMAND, WorkflowCommandIssued
 from schemas.completion import Completion, History
 from schemas.image import (
@@ -21,6 +22,7 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
     "headrace.learning.LearningPathRequested": LearningPathRequested,
+    "headrace.analysis.DataAnalysisRequested": DataAnalysisRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -31,6 +33,7 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.CancellableImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
     "headrace.learning.LearningPathCompleted": LearningPathCompleted,
+    "headrace.analysis.DataAnalysisCompleted": DataAnalysisCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}

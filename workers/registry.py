@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from schemas import names
+from workers.analysis import wiring as analysis
+from workers.analysis.workflow import DataAnalysisWorkflow
 from workers.domain import Domain
 from workers.image import wiring as image
 from workers.image.workflow import ImageGenerationWorkflow
@@ -12,4 +14,5 @@ from workers.learning.workflow import LearningPathWorkflow
 DOMAINS: dict[str, Domain] = {
     "image": Domain({names.QUEUE_IMAGE: [ImageGenerationWorkflow]}, image.activities),
     "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, learning.activities),
+    "analysis": Domain({names.QUEUE_ANALYSIS: [DataAnalysisWorkflow]}, analysis.activities, analysis.concurrency),
 }

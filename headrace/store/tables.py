@@ -123,3 +123,22 @@ HISTORY = Table(
     Column("published_offset", BigInteger),
 )
 """The notifier's: what became of each request, and where its event is in the history topic; null until Kafka has acknowledged it."""
+
+ANALYSES = Table(
+    "analyses",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("analysis_id", Uuid, nullable=False),
+    Column("user_id", String, nullable=False, index=True),
+    Column("file_path", Text, nullable=False),
+    Column("file_type", String, nullable=False),
+    Column("analysis_type", String, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("columns", Integer, nullable=False),
+    Column("clusters", Integer),
+    Column("summary", Text, nullable=False),
+    Column("report_key", Text, nullable=False),
+    Column("report_sha256", String, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+)
+"""The analysis domain's: each finished analysis of a data set, and where its report lies."""
