@@ -12,6 +12,7 @@ from schemas.image import (
     ImageGenerationRequested,
 )
 from schemas.request import Request
+from schemas.transaction import TransactionCompleted, TransactionRequested
 
 HISTORY = "headrace.history.HistoryRecorded"
 
@@ -19,6 +20,7 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.ImageGenerationRequested": ImageGenerationRequested,
     "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
+    "headrace.transaction.TransactionRequested": TransactionRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -28,6 +30,7 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.ImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.CancellableImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
+    "headrace.transaction.TransactionCompleted": TransactionCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}

@@ -6,7 +6,10 @@ from schemas import names
 from workers.domain import Domain
 from workers.image import wiring as image
 from workers.image.workflow import ImageGenerationWorkflow
+from workers.transaction import wiring as transaction
+from workers.transaction.workflow import TransactionalWorkflow
 
 DOMAINS: dict[str, Domain] = {
     "image": Domain({names.QUEUE_IMAGE: [ImageGenerationWorkflow]}, image.activities),
+    "transaction": Domain({names.QUEUE_TRANSACTION: [TransactionalWorkflow]}, transaction.activities),
 }
