@@ -47,7 +47,7 @@ async def grant(engine: AsyncEngine, user_id: str, amount: int, reference: str) 
         await connection.execute(locked)
         entries = CREDIT_ENTRIES.c
         found = select(entries.account, entries.amount).where(entries.transfer_id == reference, entries.kind == "grant")
-        legs = dict((await connection.execute(found)).tuples().all())
+        legs = dict((await connection.execute(found)).all())
         if legs:
             if legs != {GRANTS: -amount, user_account(user_id): amount}:
                 raise Refused(f"the reference {reference!r} is of another grant: give each its own")

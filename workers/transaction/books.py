@@ -75,7 +75,7 @@ class Books:
     async def undo(self, step: Step, transaction_id: str) -> bool:
         """Takes the step's effect back and keeps it from having one later; whether there was any.
 
-        Raises `ApplicationError`: DATABASE_UNAVAILABLE, and COMPENSATION_BLOCKED while the step after it is not undone.
+        Raises `ApplicationError`: DATABASE_UNAVAILABLE, and as final COMPENSATION_BLOCKED while the step after it is not undone.
         """
         key = {"transaction_id": transaction_id, "step": step}
         now = datetime.now(UTC)
@@ -205,7 +205,12 @@ async def _moved(connection: AsyncConnection, table: Table, transaction_id: str,
     """The same for one that is in the state before, unless steps are undone out of their order."""
     row = await _move(connection, table, transaction_id, before, after)
     if row is None:
-        raise ApplicationError(f"the step of {transaction_id} that came after it is not undone yet", type=FailureType.COMPENSATION_BLOCKED)
+        # A saga undoes the later step first and asks for this one when that was given up: asking again would not help.
+        raise ApplicationError(
+            f"a later step of it is not undone: `python -m workers.transaction undo {transaction_id}` undoes them all",
+            type=FailureType.COMPENSATION_BLOCKED,
+            non_retryable=True,
+        )
     return row
 
 
