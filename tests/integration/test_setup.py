@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from headrace import kafka, s3, setup, temporal
+from headrace.schedules import SCHEDULES
 from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
@@ -47,8 +48,10 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     lines: list[str] = []
     await setup.run(settings, lines.append)
 
-    dlqs = ["image.requests.dlq", "workflow.commands.dlq"]
-    assert await _topics(settings) == dict.fromkeys(["image.requests", "image.completions", "workflow.commands", "history", *dlqs], 6)
+    domains = load_routes().domains()
+    dlqs = [*(f"{domain}.requests.dlq" for domain in domains), "workflow.commands.dlq"]
+    topics = [*(f"{domain}.{kind}" for domain in domains for kind in ("requests", "completions")), "workflow.commands", "history"]
+    assert await _topics(settings) == dict.fromkeys([*topics, *dlqs], 6)
     for topic in dlqs:
         dead_letters = await _config(settings, topic)
         assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
@@ -62,7 +65,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == 11
+    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *setup.SEARCH_ATTRIBUTES, *SCHEDULES])
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []

@@ -30,8 +30,7 @@ async def outcome(work: Awaitable[object]) -> str:
     try:
         await work
     except ApplicationError as error:
-        assert error.non_retryable
-        return error.type or ""
+        return (error.type or "") if error.non_retryable else f"retryable {error.type}"
     return "done"
 
 

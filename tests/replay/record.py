@@ -37,6 +37,7 @@ async def main(workflows: list[str]) -> None:
                     (await handle.fetch_history())
                     .to_json()
                     .replace(f"{FOLDER.parents[2]}/", "")  # stack traces name this machine's folders
+                    .replace(f"{Path(sys.prefix).parent}/", "")
                 )
 
 
