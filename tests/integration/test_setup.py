@@ -19,6 +19,7 @@ from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine
 from schemas.routes import load_routes
+from tests.support.eventually import eventually
 from tests.support.temporal_namespace import in_namespace_of_its_own
 
 CLOSED = "127.0.0.1:1"
@@ -31,6 +32,16 @@ async def _topics(settings: Settings) -> dict[str, int]:
     found = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
     await admin.close()
     return {name.removeprefix(settings.topic_prefix): number for name, number in found.items() if name.startswith(settings.topic_prefix)}
+
+
+async def _told(settings: Settings, number: int) -> dict[str, int]:
+    """The same when there are so many: the broker tells of a new topic a moment after it has acknowledged it."""
+
+    async def all_there() -> dict[str, int]:
+        found = await _topics(settings)
+        return found if len(found) == number else {}
+
+    return await eventually(all_there)
 
 
 async def _config(settings: Settings, topic: str) -> dict[str, str]:
@@ -51,7 +62,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     domains = load_routes().domains()
     dlqs = [*(f"{domain}.requests.dlq" for domain in domains), "workflow.commands.dlq"]
     topics = [*(f"{domain}.{kind}" for domain in domains for kind in ("requests", "completions")), "workflow.commands", "history"]
-    assert await _topics(settings) == dict.fromkeys([*topics, *dlqs], 6)
+    assert await _told(settings, len([*topics, *dlqs])) == dict.fromkeys([*topics, *dlqs], 6)
     for topic in dlqs:
         dead_letters = await _config(settings, topic)
         assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
@@ -86,7 +97,7 @@ async def test_existing_topic_is_kept_as_it_is(settings: Settings) -> None:
     await admin.close()
     lines: list[str] = []
     await setup._topics(settings, load_routes(), lines.append)
-    assert (await _topics(settings))["history"] == 2
+    assert (await _told(settings, len(lines)))["history"] == 2
     assert f"topic {settings.topic_prefix}history: there" in lines
 
 
