@@ -14,6 +14,7 @@ from schemas.image import (
 )
 from schemas.learning import LearningPathCompleted, LearningPathRequested
 from schemas.request import Request
+from schemas.transaction import TransactionCompleted, TransactionRequested
 
 HISTORY = "headrace.history.HistoryRecorded"
 
@@ -23,6 +24,7 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
     "headrace.learning.LearningPathRequested": LearningPathRequested,
     "headrace.analysis.DataAnalysisRequested": DataAnalysisRequested,
+    "headrace.transaction.TransactionRequested": TransactionRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -34,6 +36,7 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
     "headrace.learning.LearningPathCompleted": LearningPathCompleted,
     "headrace.analysis.DataAnalysisCompleted": DataAnalysisCompleted,
+    "headrace.transaction.TransactionCompleted": TransactionCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}

@@ -11,6 +11,8 @@ QUEUE_TRANSACTION = "project-ai-transaction"
 SEARCH_ATTRIBUTE_EVENT_ID = "EventId"
 SEARCH_ATTRIBUTE_USER_ID = "UserId"
 SEARCH_ATTRIBUTE_EVENT_TYPE = "EventType"
+SEARCH_ATTRIBUTE_COMPENSATION = "Compensation"
+"""Of a run whose saga takes its steps back: `pending`, then `done` or `failed`."""
 
 SEND_COMPLETION = "send_completion_notification"
 NOTIFY_USER = "notify_user"

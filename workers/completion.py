@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.request import Accepted, Model
 
 ResultT = TypeVar("ResultT", bound=Model)
+T = TypeVar("T")
 
 
 def _nothing(_: object) -> dict[str, Any]:
@@ -99,21 +100,23 @@ async def _tell(
     )
     carried = {"key": origin.key, "traceparent": origin.traceparent}
     sending = SendCompletion(domain=domain, record=completed, completion=completion.model_dump(mode="json"), **carried)
-    await _announce_shielded(sending, UpdateHistory(entry=entry, **carried), send)
+    await shielded(_announce(sending, UpdateHistory(entry=entry, **carried), send))
 
 
-async def _announce_shielded(completion: SendCompletion, history: UpdateHistory, send: str) -> None:
-    """Publishes both, shielded from cancellation. Returns when the completion is acknowledged; history is best effort."""
-    task = asyncio.create_task(_announce(completion, history, send))
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives or raises, however often the run is cancelled meanwhile; the caller sees to it that it ends as cancelled."""
+    task = asyncio.create_task(work)
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            # A cancelled run owes its completion like any other: it is awaited again, and the caller ends as cancelled afterwards.
+            # What a run owes it owes when it is cancelled too: it is awaited again.
             continue
+    return task.result()
 
 
 async def _announce(completion: SendCompletion, history: UpdateHistory, send: str) -> None:
+    """Publishes both. Returns when the completion is acknowledged; history is best effort."""
     sending = workflow.start_activity(
         send,
         completion,

@@ -10,9 +10,12 @@ from workers.image import wiring as image
 from workers.image.workflow import ImageGenerationWorkflow
 from workers.learning import wiring as learning
 from workers.learning.workflow import LearningPathWorkflow
+from workers.transaction import wiring as transaction
+from workers.transaction.workflow import TransactionalWorkflow
 
 DOMAINS: dict[str, Domain] = {
     "image": Domain({names.QUEUE_IMAGE: [ImageGenerationWorkflow]}, image.activities),
     "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, learning.activities),
     "analysis": Domain({names.QUEUE_ANALYSIS: [DataAnalysisWorkflow]}, analysis.activities, analysis.concurrency),
+    "transaction": Domain({names.QUEUE_TRANSACTION: [TransactionalWorkflow]}, transaction.activities),
 }

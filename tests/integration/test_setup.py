@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from headrace import kafka, s3, setup, temporal
+from headrace.schedules import SCHEDULES
 from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
@@ -33,6 +34,16 @@ async def _topics(settings: Settings) -> dict[str, int]:
     return {name.removeprefix(settings.topic_prefix): number for name, number in found.items() if name.startswith(settings.topic_prefix)}
 
 
+async def _told(settings: Settings, number: int) -> dict[str, int]:
+    """The same when there are so many: the broker tells of a new topic a moment after it has acknowledged it."""
+
+    async def all_there() -> dict[str, int]:
+        found = await _topics(settings)
+        return found if len(found) == number else {}
+
+    return await eventually(all_there)
+
+
 async def _config(settings: Settings, topic: str) -> dict[str, str]:
     admin = kafka.admin(settings)
     await admin.start()
@@ -50,14 +61,8 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
 
     domains = load_routes().domains()
     dlqs = [*(f"{domain}.requests.dlq" for domain in domains), "workflow.commands.dlq"]
-    of_domains = [f"{domain}.{kind}" for domain in domains for kind in ("requests", "completions")]
-    topics = [*of_domains, "workflow.commands", "history", *dlqs]
-
-    async def made() -> bool:
-        # A broker shows the last of many topics late.
-        return await _topics(settings) == dict.fromkeys(topics, 6)
-
-    await eventually(made)
+    topics = [*(f"{domain}.{kind}" for domain in domains for kind in ("requests", "completions")), "workflow.commands", "history"]
+    assert await _told(settings, len([*topics, *dlqs])) == dict.fromkeys([*topics, *dlqs], 6)
     for topic in dlqs:
         dead_letters = await _config(settings, topic)
         assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
@@ -71,7 +76,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == len(topics) + 5
+    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *setup.SEARCH_ATTRIBUTES, *SCHEDULES])
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []
@@ -92,12 +97,7 @@ async def test_existing_topic_is_kept_as_it_is(settings: Settings) -> None:
     await admin.close()
     lines: list[str] = []
     await setup._topics(settings, load_routes(), lines.append)
-
-    async def kept() -> bool:
-        # A broker that is busy making other topics shows this one late.
-        return (await _topics(settings)).get("history") == 2
-
-    await eventually(kept)
+    assert (await _told(settings, len(lines)))["history"] == 2
     assert f"topic {settings.topic_prefix}history: there" in lines
 
 
