@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     content_filter_file: Path | None = None
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
 
+    temporary_hours: float = Field(24.0, ge=1)
+    """Temporary objects and files older than this are removed by maintenance: longer than any run needs its own."""
+
     health_port: int = Field(0, ge=0, le=65535)
     """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
     log_level: str = "INFO"
