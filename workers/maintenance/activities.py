@@ -81,6 +81,7 @@ class MaintenanceActivities:
                     if old := removable(page, place.prefix, before):
                         await place.remove(old)
                         count, freed = count + len(old), freed + sum(each.size_bytes for each in old)
+                        activity.heartbeat(count, freed)
         return Cleaned(count=count, bytes_freed=freed)
 
     @activity.defn(name="archive_old_history")
