@@ -1,4 +1,4 @@
-"""`python -m tests.support.maintenance_stalled DATABASE_URL BUCKET ENDPOINT`: archives, and stands still after the first upload, to be killed."""
+"""`python -m tests.support.maintenance_stalled DATABASE BUCKET ENDPOINT`: archives, and stands still after an upload, to be killed."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class DailyAnalytics:
                     moved = await _archives(connection, day) != archives
             if not moved:
                 break  # else rows went into an archive while they were counted
-        if not await self._count_archives(archives, tally):
+        if not await _read_archives(self._files, archives, tally):
             return False
         with asking_the_database():
             async with self._engine.begin() as connection:
@@ -59,18 +59,20 @@ class DailyAnalytics:
                     await _save(connection, day, summary)
         return True
 
-    async def _count_archives(self, keys: list[str], tally: Tally) -> bool:
-        for key in keys:
-            data = await self._files.get(key)
-            try:
-                if data is None:
-                    raise NoArchiveError("there is no such object")
-                observations = await asyncio.to_thread(_observations, data)
-            except NoArchiveError as error:
-                log.warning("archive_unreadable", key=key, error=str(error)[:300])
-                return False
-            tally.add(observations)
-        return True
+
+async def _read_archives(files: ArchiveFiles, keys: list[str], tally: Tally) -> bool:
+    """False when one cannot be read."""
+    for key in keys:
+        data = await files.get(key)
+        try:
+            if data is None:
+                raise NoArchiveError("there is no such object")
+            observations = await asyncio.to_thread(_observations, data)
+        except NoArchiveError as error:
+            log.warning("archive_unreadable", key=key, error=str(error)[:300])
+            return False
+        tally.add(observations)
+    return True
 
 
 def _observations(data: bytes) -> list[Observation]:
