@@ -26,10 +26,10 @@ class MaintenanceResult(Model):
     """Of temporary files."""
     archives_written: int = 0
     archive_bytes: int = 0
-    archive_keys: Annotated[list[str], Field(default_factory=list)]
+    archive_keys: list[str] = Field(default_factory=list)
     """The first 200 of them."""
     days_recomputed: int = 0
-    days_left_out: Annotated[list[str], Field(default_factory=list)]
+    days_left_out: list[str] = Field(default_factory=list)
     """Days of which an archive cannot be read; what was known of them is kept."""
 
 

@@ -159,7 +159,7 @@ async def start(client: Client, *, requested: bool = True, days_old: int = 90) -
         given: dict[str, Any] = {"id": f"{names.WORKFLOW_ID_MAINTENANCE}-{uuid4()}"}
     else:
         request = MaintenanceRequested(event_id=uuid4(), user_id="ops", requested_at=datetime.now(UTC), days_old=days_old)
-        accepted = Accepted(request=request, origin=runs.origin("maintenance.requests"))
+        accepted = Accepted[MaintenanceRequested](request=request, origin=runs.origin("maintenance.requests"))
         given = {"arg": accepted, "id": f"maintenance-{request.event_id}"}
     return await client.start_workflow(names.WORKFLOW_MAINTENANCE, task_queue=names.QUEUE_SCHEDULED, result_type=MaintenanceResult, **given)
 

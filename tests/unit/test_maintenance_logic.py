@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.parquet import write_table
 from pydantic import ValidationError
 
 from headrace.schedules import SCHEDULES
@@ -131,7 +134,7 @@ def test_an_archive_has_every_column_of_the_history() -> None:
     assert parquet.SCHEMA.names == [column.name for column in HISTORY.columns if column.name != "archive_key"]
 
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 FIELDS = {
     "prompt": TEXTS,
     "url": st.none() | TEXTS,
@@ -163,9 +166,9 @@ def test_what_is_no_archive_is_told_from_one(data: bytes) -> None:
 
 def test_an_archive_of_before_a_column_was_added_is_still_read() -> None:
     row = {**on(1), "history_id": "1", "event_id": "2"}
-    table = parquet.pa.Table.from_pylist([row], schema=parquet.SCHEMA).drop_columns(["backend", "started_at"])
-    target = parquet.io.BytesIO()
-    parquet.parquet.write_table(table, target)
+    table = pa.Table.from_pylist([row], schema=parquet.SCHEMA).drop_columns(["backend", "started_at"])
+    target = io.BytesIO()
+    write_table(table, target)
     [read] = parquet.read(target.getvalue())
     assert (read["backend"], read["started_at"], read["prompt"]) == (None, None, row["prompt"])
     assert dataclasses.asdict(observation(read))["backend"] == ""
