@@ -11,7 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
+from schemas.errors import FailureType
 from workers.heartbeat import heartbeat
 from workers.maintenance.logic import Temporary, archived_before, removable
 from workers.maintenance.models import Analysed, Archived, ArchiveOrder, Cleaned
@@ -92,11 +94,23 @@ class MaintenanceActivities:
         """
         run_id, before = activity.info().workflow_run_id or "", archived_before(order.today, order.days_old)
         key: str | None = None
+        conflicts: list[ApplicationError] = []
+
+        async def store(key: str) -> None:
+            try:
+                await self._archive.store(key, run_id)
+            except ApplicationError as error:
+                if error.type != FailureType.ARCHIVE_CONFLICT:
+                    raise
+                conflicts.append(error)  # told at the end: one such file holds no other day up
+
         async with heartbeat(lambda: (key,)):
             for key in await self._archive.unfinished():
-                await self._archive.store(key, run_id)
+                await store(key)
             while (key := await self._archive.choose(before)) is not None:
-                await self._archive.store(key, run_id)
+                await store(key)
+        if conflicts:
+            raise conflicts[0]
         return await self._archive.done_by(run_id)
 
     @activity.defn(name="update_daily_analytics")
