@@ -104,19 +104,27 @@ class FakeArchive:
     def __init__(self, act: Callable[[], Any] = lambda: None) -> None:
         self.before: list[datetime] = []
         self._act = act
+        self._unfinished: list[str] = []
         self._stored: list[str] = []
+        self._chosen = 0
 
     async def unfinished(self) -> list[str]:
-        return []
+        return list(self._unfinished)
 
     async def choose(self, before: datetime) -> str | None:
         self.before.append(before)
-        return None if len(self._stored) == 2 else f"archive/history/{len(self._stored)}.parquet"
+        if self._chosen == 2:
+            return None
+        key = f"archive/history/{self._chosen}.parquet"
+        self._chosen += 1
+        self._unfinished.append(key)
+        return key
 
     async def store(self, key: str, run_id: str) -> None:  # noqa: ARG002 - the port's signature
         acted = self._act()
         if acted is not None:
             await acted
+        self._unfinished.remove(key)
         self._stored.append(key)
 
     async def done_by(self, run_id: str) -> Archived:  # noqa: ARG002 - as above
