@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """How many steps of analyses compute at one time, each in a process of its own."""
     analysis_memory_bytes: int = Field(1536 * 1024 * 1024, ge=256 * 1024 * 1024)
     """Resident memory of one such process, at the most; a data set that needs more is refused."""
+    temporary_hours: float = Field(24.0, ge=1)
+    """Temporary objects and files older than this are removed by maintenance: longer than any run needs its own."""
 
     health_port: int = Field(0, ge=0, le=65535)
     """Where a service answers `/healthz`, `/readyz` and `/metrics`; 0 takes a free port."""

@@ -13,6 +13,7 @@ from schemas.image import (
     ImageGenerationRequested,
 )
 from schemas.learning import LearningPathCompleted, LearningPathRequested
+from schemas.maintenance import MaintenanceCompleted, MaintenanceRequested
 from schemas.request import Request
 from schemas.transaction import TransactionCompleted, TransactionRequested
 
@@ -25,6 +26,7 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.learning.LearningPathRequested": LearningPathRequested,
     "headrace.analysis.DataAnalysisRequested": DataAnalysisRequested,
     "headrace.transaction.TransactionRequested": TransactionRequested,
+    "headrace.maintenance.MaintenanceRequested": MaintenanceRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -37,6 +39,7 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.learning.LearningPathCompleted": LearningPathCompleted,
     "headrace.analysis.DataAnalysisCompleted": DataAnalysisCompleted,
     "headrace.transaction.TransactionCompleted": TransactionCompleted,
+    "headrace.maintenance.MaintenanceCompleted": MaintenanceCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}

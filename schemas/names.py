@@ -8,6 +8,10 @@ QUEUE_LEARNING = "project-ai-learning"
 QUEUE_ANALYSIS = "project-ai-analysis"
 QUEUE_TRANSACTION = "project-ai-transaction"
 
+SCHEDULE_MAINTENANCE = "daily-maintenance"
+WORKFLOW_MAINTENANCE = "MaintenanceWorkflow"
+WORKFLOW_ID_MAINTENANCE = "maintenance"
+
 SEARCH_ATTRIBUTE_EVENT_ID = "EventId"
 SEARCH_ATTRIBUTE_USER_ID = "UserId"
 SEARCH_ATTRIBUTE_EVENT_TYPE = "EventType"

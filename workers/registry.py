@@ -10,6 +10,8 @@ from workers.image import wiring as image
 from workers.image.workflow import ImageGenerationWorkflow
 from workers.learning import wiring as learning
 from workers.learning.workflow import LearningPathWorkflow
+from workers.maintenance import wiring as maintenance
+from workers.maintenance.workflow import MaintenanceWorkflow
 from workers.transaction import wiring as transaction
 from workers.transaction.workflow import TransactionalWorkflow
 
@@ -18,4 +20,5 @@ DOMAINS: dict[str, Domain] = {
     "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, learning.activities),
     "analysis": Domain({names.QUEUE_ANALYSIS: [DataAnalysisWorkflow]}, analysis.activities, analysis.concurrency),
     "transaction": Domain({names.QUEUE_TRANSACTION: [TransactionalWorkflow]}, transaction.activities),
+    "maintenance": Domain({names.QUEUE_SCHEDULED: [MaintenanceWorkflow]}, maintenance.activities),
 }

@@ -8,8 +8,10 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -133,12 +135,51 @@ HISTORY = Table(
     Column("sha256", String),
     Column("error_code", String),
     Column("error_message", Text),
-    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False, index=True),
     Column("published_topic", String),
     Column("published_partition", Integer),
     Column("published_offset", BigInteger),
+    Column("backend", String),
+    Column("requested_at", Instant),
+    Column("started_at", Instant),
+    Column("archive_key", String, index=True),
 )
-"""The notifier's: what became of each request, and where its event is in the history topic; null until Kafka has acknowledged it."""
+"""The notifier's: what became of each request, and where its event is in the history topic; null until Kafka has acknowledged it.
+
+`archive_key` alone is maintenance's: the archive that the row is on its way to. A row is in one archive, and leaves the table with it.
+"""
+
+HISTORY_ARCHIVES = Table(
+    "history_archives",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("day", Date, nullable=False, index=True),
+    Column("rows", Integer, nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("sha256", String),
+    Column("planned_at", Instant, nullable=False),
+    Column("archived_at", Instant),
+    Column("run_id", String, index=True),
+)
+"""Maintenance's: each Parquet file of history in the bucket. `archived_at` is null until the file is verified and its rows are deleted."""
+
+DAILY_ANALYTICS = Table(
+    "daily_analytics",
+    METADATA,
+    Column("day", Date, primary_key=True),
+    Column("domain", String, primary_key=True),
+    Column("backend", String, primary_key=True),
+    *(
+        Column(name, Integer, nullable=False)
+        for name in ("total", "succeeded", "failed", "cancelled", "timed_out", "terminated", "rejected")
+    ),
+    Column("error_codes", Text, nullable=False),
+    *(Column(f"{measure}_seconds_{name}", Float) for measure in ("run", "answer") for name in ("p50", "p95", "p99", "max")),
+)
+"""Maintenance's: each UTC day, by domain and backend (empty where a request names none).
+
+`error_codes` is a JSON object of counts. `run` is from the start of the run to its outcome, `answer` from the request to the outcome.
+"""
 
 ANALYSES = Table(
     "analyses",
