@@ -21,6 +21,7 @@ from schemas.catalog import Catalog, shipped
 from schemas.errors import Reason, Rejected
 from schemas.image import ImageGenerationRequested
 from schemas.models import REQUESTS
+from tests.contract.publish import EXAMPLES, example
 
 AVRO = Path(__file__).parents[2] / "schemas" / "avro"
 RECORD = "headrace.image.ImageGenerationRequested"
@@ -132,10 +133,10 @@ async def test_another_order_of_fields_is_another_schema_and_is_refused_not_misr
 
 @pytest.mark.parametrize("name", sorted(REQUESTS))
 async def test_every_request_is_read_by_a_foreign_reader(name: str) -> None:
-    schema = avsc(name=name.rsplit(".", 1)[1])
-    prompt = {"prompts": ["a", "b"]} if "Batch" in name else {"prompt": "a"}
-    model = REQUESTS[name].model_validate({"event_id": EVENT, "user_id": "u-1", "requested_at": TIME, **prompt})
-    seen = read(schema, await wire().encode("image.requests", name, model.model_dump()))
+    _, domain, record = name.split(".")
+    schema = avsc(domain, record)
+    model = REQUESTS[name].model_validate({**example(schema, full=False), **EXAMPLES.get(name, {})})
+    seen = read(schema, await wire().encode(f"{domain}.requests", name, model.model_dump()))
     assert seen == model.model_dump()
 
 

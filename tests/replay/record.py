@@ -6,6 +6,7 @@ The old ones stay: runs in flight may be of any of them.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 
@@ -13,12 +14,18 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from headrace.lifecycle import leave
-from tests.replay import image
-from tests.support.runs import Cases
+from tests.replay import analysis, image, learning, maintenance, transaction
+from tests.support.runs import COMPENSATION, Cases
 
 FOLDER = Path(__file__).parent / "histories"
 
-CASES: dict[str, Cases] = {**image.CASES}
+CASES: dict[str, Cases] = {
+    **image.CASES,
+    **learning.CASES,
+    **analysis.CASES,
+    **transaction.CASES,
+    **maintenance.CASES,
+}
 """By workflow and by how it ends: each starts a run and comes back when it has ended."""
 
 
@@ -27,7 +34,7 @@ async def main(workflows: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     temporal = str(Path(sys.executable).parent / "temporal")
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=temporal, data_converter=pydantic_data_converter
+        dev_server_existing_path=temporal, data_converter=pydantic_data_converter, search_attributes=[COMPENSATION]
     ) as environment:
         for name in workflows or CASES:
             version = 1 + max((int(path.stem.rsplit("-", 1)[1]) for path in FOLDER.glob(f"{name}-*.json")), default=0)
@@ -37,6 +44,8 @@ async def main(workflows: list[str]) -> None:
                     (await handle.fetch_history())
                     .to_json()
                     .replace(f"{FOLDER.parents[2]}/", "")  # stack traces name this machine's folders
+                    .replace(f"{Path(sys.prefix).parent}/", "")  # and those of an environment that lies elsewhere
+                    .replace(f"@{socket.gethostname()}", "@machine")  # and each worker's identity its name
                 )
 
 
