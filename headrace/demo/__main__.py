@@ -61,6 +61,8 @@ async def main(*, environment: bool = False) -> int:
         finally:
             await wire.close()
         _tell(ui, cases, missing)
+        if not environment:
+            _tell_more(cases)
     return 1 if missing else 0
 
 
@@ -183,6 +185,9 @@ def _tell(ui: str, cases: list[Case], missing: list[str]) -> None:
         )
     console.print(f"Images beside their requests and completions:  {OUTPUT / 'index.html'}", highlight=False)
     console.print(f"One run in Temporal's UI:  {ui}/namespaces/default/workflows/{first}", highlight=False, soft_wrap=True)
+
+
+def _tell_more(cases: list[Case]) -> None:
     console.print(
         "To look further:  make up  keeps the system running, with these runs in it; then\n"
         f"  .venv/bin/headrace status\n  .venv/bin/headrace completions image --event-id {cases[0].event_id} --json",
