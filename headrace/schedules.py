@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
-from temporalio.client import Client, Schedule, ScheduleAlreadyRunningError, ScheduleUpdate, ScheduleUpdateInput
+from datetime import timedelta
 
-SCHEDULES: dict[str, Schedule] = {}
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+
+from schemas import names
+from schemas.reconcile import Reconcile
+
+RECONCILE = Schedule(
+    action=ScheduleActionStartWorkflow(
+        names.RECONCILE,
+        Reconcile(),
+        id=names.RECONCILE_SCHEDULE,
+        task_queue=names.QUEUE_NOTIFICATIONS,
+        execution_timeout=timedelta(minutes=30),
+    ),
+    spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(minutes=1))]),
+    policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+)
+
+SCHEDULES: dict[str, Schedule] = {names.RECONCILE_SCHEDULE: RECONCILE}
 """By schedule ID."""
 
 
@@ -26,3 +54,12 @@ async def upsert(client: Client, name: str, schedule: Schedule) -> bool:
 
     await client.get_schedule_handle(name).update(changed)
     return False
+
+
+async def ensure(client: Client, name: str) -> bool:
+    """Makes the schedule if it is not there, and leaves one that is as it is; whether it was made. Raises `RPCError`."""
+    try:
+        await client.create_schedule(name, SCHEDULES[name])
+    except ScheduleAlreadyRunningError:
+        return False
+    return True

@@ -105,7 +105,7 @@ async def _pipeline(
 ) -> AsyncIterator[Pipeline]:
     """The pipeline with all that it needs. Raises `Stopped`."""
     async with contextlib.AsyncExitStack() as stack:
-        wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
+        wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas(), *routes.completions()]))
         stack.push_async_callback(wire.close)
         producer = kafka.producer(settings, idempotent=False)
         stack.push_async_callback(_stop, producer)

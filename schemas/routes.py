@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.catalog import read_schema
 from schemas.codec import Schema
+from schemas.completion import completion_record
 from schemas.models import REQUESTS
 from schemas.request import OpenRequest, Request
 
@@ -55,6 +56,8 @@ class Route:
     schema: Schema
     model: type[Request]
     """What the decoded record is validated with; `OpenRequest` for a record of which only the common fields are known."""
+    completion: Schema | None = None
+    """Of the record `<Name>Completed`, when its .avsc lies beside that of `<Name>Requested`: without it nobody can be told."""
 
 
 class Routes:
@@ -75,6 +78,10 @@ class Routes:
 
     def schemas(self) -> list[Schema]:
         return [route.schema for route in self._by_record.values()]
+
+    def completions(self) -> list[Schema]:
+        """Schemas of the completions; a route may lack its own."""
+        return [route.completion for route in self._by_record.values() if route.completion is not None]
 
 
 def load_routes(path: Path | None = None) -> Routes:
@@ -112,6 +119,10 @@ def _route(path: Path, entry: _Entry) -> Route:
         found = types[name]["type"] if isinstance(types[name], dict) else types[name]
         if found not in allowed:
             raise RouteError(f"{name} of {entry.record} must be an Avro {' or '.join(allowed)}, not {json.dumps(types[name], default=str)}")
+    try:
+        completion = _completion(path.parent / entry.schema_, entry.record)
+    except (OSError, ValueError) as error:
+        raise RouteError(f"the schema of the completion of {entry.record} cannot be read: {error}") from error
     return Route(
         record=entry.record,
         domain=entry.record.split(".")[-2],
@@ -121,4 +132,17 @@ def _route(path: Path, entry: _Entry) -> Route:
         order=entry.order,
         schema=schema,
         model=REQUESTS.get(entry.record, OpenRequest),
+        completion=completion,
     )
+
+
+def _completion(request: Path, record: str) -> Schema | None:
+    """The schema of a record's completion, which lies beside its own. Raises `OSError` and `ValueError`."""
+    name = completion_record(record)
+    path = request.with_name(f"{name.rsplit('.', 1)[1]}.avsc")
+    if not path.exists():
+        return None
+    schema = read_schema(path)
+    if schema.name != name:
+        raise ValueError(f"{path.name} defines {schema.name}, not {name}")
+    return schema

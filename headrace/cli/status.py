@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from headrace.breakers import StoppedRoute
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.route import as_fields, describe, stopped_routes
-from headrace.figures import Figures, figures, ledger_rows
+from headrace.figures import Figures, OpenEvents, figures, ledger_rows, open_events_of
 from headrace.settings import Settings
 from headrace.stack import control
 
@@ -30,7 +30,7 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
             Exit.UNREACHABLE, f"nothing runs in {state_dir}: `headrace up --detach` starts it; `headrace doctor` looks elsewhere"
         )
     health = await asyncio.gather(*(control.probe(part) for part in parts))
-    counted, stopped, known = await asyncio.gather(_figures(settings), _stopped(settings), _ledger_rows(settings))
+    counted, stopped, known, left = await asyncio.gather(_figures(settings), _stopped(settings), _ledger_rows(settings), _open(settings))
     rows: list[dict[str, Any]] = [
         {"part": part.part, "pid": part.pid, "address": part.address, "health": found, **_counts(part.part, counted)}
         for part, found in zip(parts, health, strict=True)
@@ -39,6 +39,8 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
         if row["part"] == "ingress":
             row["ledger_rows"] = known
             row["stopped_routes"] = None if stopped is None else [as_fields(route) for route in stopped]
+        if row["part"] == "notifier":
+            row.update(_reconciliation(left))
     if as_json:
         for row in rows:
             print(json.dumps(row))
@@ -46,9 +48,7 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
         Console().print(_table(rows))
         if counted is not None:
             print(f"\nlag {counted.lag} records, backlog {counted.backlog} runs, dead letters {counted.dead_letters}")
-        if known is not None:
-            kept = "for ever" if settings.ledger_days is None else f"for {settings.ledger_days:g} days"
-            print(f"\nledger {known} events, kept {kept}")
+        print(_ledger_line(settings, known) + _open_line(left), end="")
         for line in ["the database does not answer: no word of stopped routes"] if stopped is None else map(describe, stopped):
             print(f"\n{line}")
     sick = [str(row["part"]) for row in rows if row["health"] != "healthy"]
@@ -72,6 +72,14 @@ async def _ledger_rows(settings: Settings) -> int | None:
         return None
 
 
+async def _open(settings: Settings) -> OpenEvents | None:
+    """None when the database does not answer in time."""
+    try:
+        return await asyncio.wait_for(open_events_of(settings), _PATIENCE_SECONDS)
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return None
+
+
 async def _stopped(settings: Settings) -> list[StoppedRoute] | None:
     """None when the database does not answer."""
     try:
@@ -86,6 +94,27 @@ def _counts(part: str, counted: Figures | None) -> dict[str, int | None]:
     if part == "workers":
         return {"backlog": counted.backlog if counted else None}
     return {}
+
+
+def _reconciliation(left: OpenEvents | None) -> dict[str, float | None]:
+    return {
+        "open_events": left.open if left else None,
+        "unreconciled_events": left.unreconciled if left else None,
+        "oldest_open_seconds": round(left.oldest_open_seconds, 1) if left else None,
+        "reconcile_lag_seconds": round(left.lag_seconds, 1) if left else None,
+    }
+
+
+def _ledger_line(settings: Settings, known: int | None) -> str:
+    kept = "for ever" if settings.ledger_days is None else f"for {settings.ledger_days:g} days"
+    return "" if known is None else f"\nledger {known} events, kept {kept}\n"
+
+
+def _open_line(left: OpenEvents | None) -> str:
+    if left is None:
+        return ""
+    behind = f"the reconciler is {left.lag_seconds:.0f} s behind"
+    return f"\nopen {left.open} events, the oldest for {left.oldest_open_seconds:.0f} s; unreconciled {left.unreconciled}, {behind}\n"
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -121,7 +121,7 @@ async def test_worker_publishes_for_a_workflow_of_another_queue(settings: Settin
     await setup._tables(settings, lambda _: None)
     database = engine(settings.database_url)
     client, queue = await temporal.connect(settings), f"notifications-{uuid4()}"
-    async with publishing(settings, database, asyncio.Event()) as activities, build_worker(client, queue, activities):
+    async with publishing(settings, database, asyncio.Event()) as activities, build_worker(client, queue, activities.all()):
         places = await publish_both(settings, queue, send_completion())
         assert [place.topic.removeprefix(settings.topic_prefix) for place in places] == ["image.completions", "history"]
         with pytest.raises(WorkflowFailureError) as caught:
