@@ -59,12 +59,17 @@ class _Pass:
     runs: Runs
     requests: Requests
     until: float
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     tally: Tally[str] = field(default_factory=Tally)
     completed: Tally[str] = field(default_factory=Tally)
 
     @property
     def grace(self) -> timedelta:
         return timedelta(seconds=self.asked.grace_seconds)
+
+    @property
+    def soon(self) -> datetime:
+        return _now() + max(self.grace, timedelta(seconds=1))
 
     def out_of_time(self) -> bool:
         return time.monotonic() > self.until
@@ -119,17 +124,20 @@ class ReconcileActivities:
     async def _reconcile(self, asked: Reconcile) -> Reconciled:
         async with Requests(self._settings, self._wire) as kafka:
             this = _Pass(asked, self._make_runs(), kafka, time.monotonic() + _BUDGET_SECONDS)
+            await self._deliver(this)
             await self._bring_forward(this)
-            while not this.out_of_time() and (due := await self._events.due(_now())):
+            # What is put off is put off to after this moment: nothing is looked at twice.
+            while not this.out_of_time() and (due := await self._events.due(this.began)):
                 activity.heartbeat()
                 await self._look_at(this, due)
-            await self._deliver(this)
-        more = bool(await self._events.due(_now(), 1))
+        more = bool(await self._events.due(this.began, 1))
         return Reconciled(completed=dict(this.completed), calls=this.runs.calls, more=more, **this.tally)
 
     async def _bring_forward(self, this: _Pass) -> None:
         """Runs that somebody has ended are few and found at once; all others are looked at in turn, ever more seldom."""
-        now = _now()
+        now = this.began
+        if this.asked.believe_gone:
+            await self._events.bring_missing_forward(now)
         since = await self._events.closed_runs_seen()
         async for page in this.runs.ended_from_outside(since - _LAG if since.timestamp() > 0 else since):
             activity.heartbeat()
@@ -141,7 +149,7 @@ class ReconcileActivities:
         # What is decided and not delivered is `_deliver`'s.
         decided = await self._events.decided([event.event_id for event in due])
         left = [event for event in due if event.event_id not in decided]
-        looked.open.update({event_id: _now() + this.grace for event_id in decided.difference(looked.done)})
+        looked.open.update(dict.fromkeys(decided.difference(looked.done), this.soon))
         running = await this.runs.running([event.workflow_id for event in left]) if left else set()
         looked.open.update({event.event_id: _later(event, this) for event in left if event.workflow_id in running})
         doubtful = [event for event in left if event.workflow_id not in running]
@@ -152,7 +160,7 @@ class ReconcileActivities:
         this.tally["missing"] += len(looked.missing)
         await self._events.remove(looked.done)
         await self._events.postpone(looked.open)
-        await self._events.missing(looked.missing, _now() + max(this.grace, timedelta(seconds=1)))
+        await self._events.missing(looked.missing, this.soon)
 
     async def _look(self, this: _Pass, event: OpenEvent, looked: _Looked) -> None:
         activity.heartbeat()
@@ -185,9 +193,8 @@ class ReconcileActivities:
         if len(gone) >= _MANY and len(gone) > asked_for / 2 and not this.asked.believe_gone:
             log.error("too_many_runs_gone", gone=len(gone), of=asked_for, hint="is this the right Temporal? start it with believe_gone")
             this.tally["withheld"] += len(gone)
-            later = _now() + _LONGEST_PAUSE
-            for event in gone:
-                looked.open[event.event_id] = later
+            since = {event.event_id: event.missing_since for event in gone if event.missing_since}
+            await self._events.missing(since, _now() + _LONGEST_PAUSE)
             return
         await _at_once(gone, lambda event: self._complete(this, event, None, looked))
 

@@ -146,6 +146,11 @@ class OpenEvents:
                 later = and_(OPEN_EVENTS.c.event_id.in_(chunk), OPEN_EVENTS.c.next_check > now)
                 await connection.execute(update(OPEN_EVENTS).where(later).values(next_check=now))
 
+    async def bring_missing_forward(self, now: datetime) -> None:
+        """Those whose runs Temporal did not know are due now."""
+        async with self._engine.begin() as connection:
+            await connection.execute(update(OPEN_EVENTS).where(OPEN_EVENTS.c.missing_since.is_not(None)).values(next_check=now))
+
     async def closed_runs_seen(self) -> datetime:
         """Up to which close time the runs that were ended from outside are known."""
         async with self._engine.connect() as connection:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from pydantic import ValidationError
 
 from headrace import kafka
@@ -43,6 +43,7 @@ class Requests:
         self._wire = wire
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
+        self._topics: dict[str, set[TopicPartition]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,9 +78,8 @@ class Requests:
     async def _record(self, event: OpenEvent) -> ConsumerRecord | None:
         consumer = await self._started()
         place = TopicPartition(event.topic, event.partition)
-        # One that does not exist would be asked for again and again.
-        if event.topic not in await consumer.topics() or event.partition not in (consumer.partitions_for_topic(event.topic) or ()):
-            return None
+        if place not in await self._partitions(event.topic):
+            return None  # Kafka would be asked for it again and again
         async with asyncio.timeout(_READ_SECONDS):
             begin = (await consumer.beginning_offsets([place]))[place]
             end = (await consumer.end_offsets([place]))[place]
@@ -90,6 +90,14 @@ class Requests:
             while True:
                 for record in (await consumer.getmany(place, timeout_ms=500, max_records=1)).get(place, []):
                     return record if record.offset == event.offset else None  # compacted away
+
+    async def _partitions(self, topic: str) -> set[TopicPartition]:
+        if topic not in self._topics:
+            try:
+                self._topics[topic] = set(await kafka.partitions(self._settings, [topic]))
+            except UnknownTopicOrPartitionError:
+                self._topics[topic] = set()
+        return self._topics[topic]
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
