@@ -13,6 +13,7 @@ from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
 from headrace.store.tables import COMPLETIONS, LEDGER, OPEN_EVENTS, RECONCILER
+from schemas import names
 from schemas.routes import load_routes
 from schemas.topics import Topics
 
@@ -45,7 +46,7 @@ async def figures(settings: Settings) -> Figures:
     finally:
         await consumer.stop()
     client = await temporal.connect(settings)
-    counted = await client.count_workflows("ExecutionStatus = 'Running'")
+    counted = await client.count_workflows(f"ExecutionStatus = 'Running' AND WorkflowType != '{names.RECONCILE}'")
     return Figures(lag, sum(ends[partition] - begins[partition] for partition in dead), counted.count)
 
 

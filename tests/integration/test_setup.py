@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from headrace import kafka, s3, setup, temporal
+from headrace.schedules import SCHEDULES
 from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
@@ -62,7 +63,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == 11
+    assert len(lines) == 11 + len(SCHEDULES)
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []
