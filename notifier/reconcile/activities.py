@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import Counter as Tally
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
-from uuid import UUID
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
 from prometheus_client import Counter
-from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
 
 from headrace.settings import Settings
 from headrace.wire import Wire
-from notifier.producer import database_error
 from notifier.publish import CompletionActivities
 from notifier.reconcile import requests
 from notifier.reconcile.events import OpenEvent, OpenEvents
 from notifier.reconcile.requests import Requests, Sender
+from notifier.reconcile.round import LONGEST_PAUSE, Looked, Round, at_once, in_words_of_temporal, later, now
 from notifier.reconcile.runs import Ended, Gone, Running, Runs
 from notifier.reconcile.verdict import GONE
 from schemas import names
-from schemas.completion import Completion, CompletionError, SendCompletion, Status, completion_record
-from schemas.errors import FailureType, Transient, bounded
+from schemas.completion import Completion, SendCompletion, Status, completion_record
 from schemas.ids import completion_id
 from schemas.reconcile import Noted, Reconcile, Reconciled
 from schemas.request import milliseconds
@@ -41,48 +33,10 @@ RECONCILED = Counter("headrace_notifier_reconciled", "Completions published on b
 
 _BUDGET_SECONDS = 300.0
 """Of one activity; what is left is the next one's."""
-_AT_ONCE = 16
-_LONGEST_PAUSE = timedelta(hours=1)
 _LAG = timedelta(minutes=5)
 """How far visibility may be behind."""
 _MANY = 50
 _UNDELIVERED = 100
-
-T = TypeVar("T")
-
-
-@dataclass
-class _Pass:
-    """One look at what is due."""
-
-    asked: Reconcile
-    runs: Runs
-    requests: Requests
-    until: float
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
-    tally: Tally[str] = field(default_factory=Tally)
-    completed: Tally[str] = field(default_factory=Tally)
-
-    @property
-    def grace(self) -> timedelta:
-        return timedelta(seconds=self.asked.grace_seconds)
-
-    @property
-    def soon(self) -> datetime:
-        return _now() + max(self.grace, timedelta(seconds=1))
-
-    def out_of_time(self) -> bool:
-        return time.monotonic() > self.until
-
-
-@dataclass
-class _Looked:
-    """What a page of due events came to, written down together."""
-
-    done: list[UUID] = field(default_factory=list)
-    open: dict[UUID, datetime] = field(default_factory=dict)
-    missing: dict[UUID, datetime] = field(default_factory=dict)
-    gone: list[OpenEvent] = field(default_factory=list)
 
 
 class ReconcileActivities:
@@ -100,21 +54,21 @@ class ReconcileActivities:
     @activity.defn(name=names.NOTE_OPEN_EVENTS)
     async def note_open_events(self, asked: Reconcile) -> Noted:
         """Raises `ApplicationError`, to be tried again."""
-        return await _in_words_of_temporal(self._note(asked))
+        return await in_words_of_temporal(self._note(asked))
 
     @activity.defn(name=names.COMPLETE_ENDED_RUNS)
     async def complete_ended_runs(self, asked: Reconcile) -> Reconciled:
         """Raises `ApplicationError`, to be tried again."""
-        return await _in_words_of_temporal(self._reconcile(asked))
+        return await in_words_of_temporal(self._reconcile(asked))
 
     async def _note(self, asked: Reconcile) -> Noted:
         read, noted, deadline = 0, 0, time.monotonic() + _BUDGET_SECONDS
-        now = _now()
-        until = now - timedelta(seconds=asked.grace_seconds)
+        moment = now()
+        until = moment - timedelta(seconds=asked.grace_seconds)
         cursor = await self._events.reached()
         while time.monotonic() < deadline:
             activity.heartbeat()
-            page = await self._events.note(cursor, until, now)
+            page = await self._events.note(cursor, until, moment)
             read, noted = read + page.read, noted + page.noted
             if page.cursor is None:
                 break
@@ -123,7 +77,7 @@ class ReconcileActivities:
 
     async def _reconcile(self, asked: Reconcile) -> Reconciled:
         async with Requests(self._settings, self._wire) as kafka:
-            this = _Pass(asked, self._make_runs(), kafka, time.monotonic() + _BUDGET_SECONDS)
+            this = Round(asked, self._make_runs(), kafka, time.monotonic() + _BUDGET_SECONDS)
             await self._deliver(this)
             await self._bring_forward(this)
             # What is put off is put off to after this moment: nothing is looked at twice.
@@ -133,27 +87,26 @@ class ReconcileActivities:
         more = bool(await self._events.due(this.began, 1))
         return Reconciled(completed=dict(this.completed), calls=this.runs.calls, more=more, **this.tally)
 
-    async def _bring_forward(self, this: _Pass) -> None:
+    async def _bring_forward(self, this: Round) -> None:
         """Runs that somebody has ended are few and found at once; all others are looked at in turn, ever more seldom."""
-        now = this.began
         if this.asked.believe_gone:
-            await self._events.bring_missing_forward(now)
+            await self._events.bring_missing_forward(this.began)
         since = await self._events.closed_runs_seen()
         async for page in this.runs.ended_from_outside(since - _LAG if since.timestamp() > 0 else since):
             activity.heartbeat()
-            await self._events.bring_forward(page, now)
-        await self._events.see_closed_runs(now)
+            await self._events.bring_forward(page, this.began)
+        await self._events.see_closed_runs(this.began)
 
-    async def _look_at(self, this: _Pass, due: list[OpenEvent]) -> None:
-        looked = _Looked(done=list(await self._events.published([event.event_id for event in due])))
+    async def _look_at(self, this: Round, due: list[OpenEvent]) -> None:
+        looked = Looked(done=list(await self._events.published([event.event_id for event in due])))
         # What is decided and not delivered is `_deliver`'s.
         decided = await self._events.decided([event.event_id for event in due])
         left = [event for event in due if event.event_id not in decided]
         looked.open.update(dict.fromkeys(decided.difference(looked.done), this.soon))
         running = await this.runs.running([event.workflow_id for event in left]) if left else set()
-        looked.open.update({event.event_id: _later(event, this) for event in left if event.workflow_id in running})
+        looked.open.update({event.event_id: later(event, this) for event in left if event.workflow_id in running})
         doubtful = [event for event in left if event.workflow_id not in running]
-        await _at_once(doubtful, lambda event: self._look(this, event, looked))
+        await at_once(doubtful, lambda event: self._look(this, event, looked))
         await self._believe(this, looked, len(due))
         this.tally["checked"] += len(due)
         this.tally["still_open"] += len(looked.open)
@@ -162,43 +115,43 @@ class ReconcileActivities:
         await self._events.postpone(looked.open)
         await self._events.missing(looked.missing, this.soon)
 
-    async def _look(self, this: _Pass, event: OpenEvent, looked: _Looked) -> None:
+    async def _look(self, this: Round, event: OpenEvent, looked: Looked) -> None:
         activity.heartbeat()
         match await this.runs.look(event.workflow_id):
             case Running():
-                looked.open[event.event_id] = _later(event, this)
+                looked.open[event.event_id] = later(event, this)
             case Ended() as run:
                 settled = run.ending.closed_at + this.grace
-                if settled > _now():
+                if settled > now():
                     looked.open[event.event_id] = settled
                 else:
                     await self._complete(this, event, run, looked)
             case Gone():
                 await self._not_found(this, event, looked)
 
-    async def _not_found(self, this: _Pass, event: OpenEvent, looked: _Looked) -> None:
+    async def _not_found(self, this: Round, event: OpenEvent, looked: Looked) -> None:
         """A run that was never started is not gone; one that was is asked for twice before that is believed."""
         disposition = await self._events.disposition(event.event_id)
         if disposition == "pending":
-            looked.open[event.event_id] = _later(event, this)
+            looked.open[event.event_id] = later(event, this)
         elif disposition not in ("started", None):
             looked.done.append(event.event_id)  # refused after it had its row: its receipt is the ingress's
         elif event.missing_since is None:
-            looked.missing[event.event_id] = _now()
+            looked.missing[event.event_id] = now()
         else:
             looked.gone.append(event)
 
-    async def _believe(self, this: _Pass, looked: _Looked, asked_for: int) -> None:
+    async def _believe(self, this: Round, looked: Looked, asked_for: int) -> None:
         gone = looked.gone
         if len(gone) >= _MANY and len(gone) > asked_for / 2 and not this.asked.believe_gone:
             log.error("too_many_runs_gone", gone=len(gone), of=asked_for, hint="is this the right Temporal? start it with believe_gone")
             this.tally["withheld"] += len(gone)
             since = {event.event_id: event.missing_since for event in gone if event.missing_since}
-            await self._events.missing(since, _now() + _LONGEST_PAUSE)
+            await self._events.missing(since, now() + LONGEST_PAUSE)
             return
-        await _at_once(gone, lambda event: self._complete(this, event, None, looked))
+        await at_once(gone, lambda event: self._complete(this, event, None, looked))
 
-    async def _complete(self, this: _Pass, event: OpenEvent, run: Ended | None, looked: _Looked) -> None:
+    async def _complete(self, this: Round, event: OpenEvent, run: Ended | None, looked: Looked) -> None:
         record = completion_record(event.record)
         if self._wire.catalog.by_name(record) is None:
             log.error("event_cannot_be_completed", event_id=str(event.event_id), record=record, hint="add its .avsc beside the request's")
@@ -212,11 +165,11 @@ class ReconcileActivities:
                 # One event that can never be told must not keep the others waiting.
                 log.exception("event_cannot_be_completed", event_id=str(event.event_id), record=record)
                 this.tally["unannounceable"] += 1
-                looked.open[event.event_id] = _now() + _LONGEST_PAUSE
+                looked.open[event.event_id] = now() + LONGEST_PAUSE
                 return
         looked.done.append(event.event_id)
 
-    async def _publish(self, this: _Pass, event: OpenEvent, record: str, run: Ended | None) -> None:
+    async def _publish(self, this: Round, event: OpenEvent, record: str, run: Ended | None) -> None:
         command = await self._command(this, event, record, run)
         try:
             _, status = await self._completions.publish(run.announced if run and run.announced else command, activity.heartbeat)
@@ -229,7 +182,7 @@ class ReconcileActivities:
         RECONCILED.labels(said).inc()
         log.info("run_completed_on_its_behalf", event_id=str(event.event_id), workflow_id=event.workflow_id, status=said)
 
-    async def _command(self, this: _Pass, event: OpenEvent, record: str, run: Ended | None) -> SendCompletion:
+    async def _command(self, this: Round, event: OpenEvent, record: str, run: Ended | None) -> SendCompletion:
         sender = await self._sender(this, event, run)
         completion = Completion[Any](
             completion_id=completion_id(event.event_id),
@@ -238,25 +191,24 @@ class ReconcileActivities:
             workflow_id=event.workflow_id,
             run_id=run.run_id if run else event.run_id,
             status=run.ending.status if run else Status.TERMINATED,
-            error=_bounded(run.ending.error) if run else GONE,
+            error=run.ending.error if run else GONE,
             requested_at=milliseconds(sender.requested_at),
             started_at=milliseconds(run.started_at) if run else None,
-            completed_at=milliseconds(run.ending.closed_at if run else _now()),
+            completed_at=milliseconds(run.ending.closed_at if run else now()),
         )
         domain = event.record.split(".")[-2]
         carried = {"key": sender.key, "traceparent": sender.traceparent}
         return SendCompletion(domain=domain, record=record, completion=completion.model_dump(mode="json"), **carried)
 
-    async def _sender(self, this: _Pass, event: OpenEvent, run: Ended | None) -> Sender:
+    async def _sender(self, this: Round, event: OpenEvent, run: Ended | None) -> Sender:
         if run and run.accepted and run.accepted.request.event_id == event.event_id:
             return requests.of_run(run.accepted)
         return await this.requests.sender(event) or requests.unknown(event)
 
-    async def _deliver(self, this: _Pass) -> None:
+    async def _deliver(self, this: Round) -> None:
         """Sends what a notifier had decided and did not live, or did not dare, to see acknowledged."""
-        before = _now() - this.grace
+        before = now() - this.grace
         while not this.out_of_time() and (left := await self._completions.undelivered(before, _UNDELIVERED)):
-            refused = 0
             for message in left:
                 activity.heartbeat()
                 try:
@@ -264,49 +216,6 @@ class ReconcileActivities:
                 except ApplicationError as error:
                     if not error.non_retryable:
                         raise
-                    refused += 1  # it is decided no more: how its run ended is told as for any other
+                    # It is decided no more: how its run ended is told as for any other.
                 else:
                     this.tally["delivered"] += 1
-            if refused == len(left):
-                break
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _later(event: OpenEvent, this: _Pass) -> datetime:
-    """An old run is looked at more seldom: most that are ended from outside are found otherwise."""
-    now = _now()
-    return now + min(max((now - event.claimed_at) / 2, this.grace, timedelta(seconds=1)), _LONGEST_PAUSE)
-
-
-def _bounded(error: CompletionError | None) -> CompletionError | None:
-    return error if error is None else error.model_copy(update={"message": bounded(error.message)})
-
-
-async def _at_once(events: list[OpenEvent], look: Callable[[OpenEvent], Awaitable[None]]) -> None:
-    room = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(event: OpenEvent) -> None:
-        async with room:
-            await look(event)
-
-    async with asyncio.TaskGroup() as group:
-        for event in events:
-            group.create_task(one(event))
-
-
-async def _in_words_of_temporal(work: Awaitable[T]) -> T:
-    """Errors without statements, values or traces of groups. What a part that is away raises passes, so the step is simply tried again."""
-    try:
-        return await work
-    except Exception as raised:  # noqa: BLE001 - a task group may hold any of them
-        error: BaseException = raised
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, SQLAlchemyError | OSError):
-            raise database_error(error) from error
-        if isinstance(error, RPCError | KafkaError | Transient):
-            raise ApplicationError(bounded(f"{type(error).__name__}: {error}", 300), type=FailureType.INTERNAL.value) from error
-        raise error from None

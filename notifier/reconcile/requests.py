@@ -11,7 +11,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from pydantic import ValidationError
 
 from headrace import kafka
@@ -56,10 +56,13 @@ class Requests:
     async def sender(self, event: OpenEvent) -> Sender | None:
         """None when Kafka keeps the record no more, or keeps another one at its place.
 
-        Raises `KafkaError` or `TimeoutError` while Kafka does not answer, and `schemas.errors.Transient` while the registry does not.
+        Raises `KafkaError` while Kafka does not answer, and `schemas.errors.Transient` while the registry does not.
         """
-        async with self._turn:
-            record = await self._record(event)
+        try:
+            async with self._turn:
+                record = await self._record(event)
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"{event.topic} is not read within {_READ_SECONDS:g} s") from error
         if record is None:
             return None
         try:

@@ -30,7 +30,7 @@ _LISTS_A_SECOND, _HISTORIES_A_SECOND = 10.0, 100.0
 _PAGE = 1000
 _EVENTS = 200
 _LONGEST_CHAIN = 100
-_IDS_IN_A_QUERY = 100
+_IDS_IN_A_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)

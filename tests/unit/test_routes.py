@@ -59,6 +59,15 @@ def test_a_teams_own_workflow_is_a_route_and_an_avsc(routes: Path) -> None:
     assert loaded.find("acme.billing.Other") is None
 
 
+def test_a_teams_completion_lies_beside_its_request(routes: Path) -> None:
+    assert load_routes(routes).completions() == [], "without one nobody can be told, and the route works all the same"
+    beside = routes.with_name("InvoiceCompleted.avsc")
+    beside.write_text(json.dumps({"type": "record", "name": "acme.billing.InvoiceCompleted", "fields": COMMON}))
+    assert [schema.name for schema in load_routes(routes).completions()] == ["acme.billing.InvoiceCompleted"]
+    beside.write_text(json.dumps({"type": "record", "name": "acme.billing.Other", "fields": COMMON}))
+    assert "InvoiceCompleted.avsc defines acme.billing.Other, not acme.billing.InvoiceCompleted" in refusal(routes)
+
+
 def test_the_routes_that_ship_load_with_their_models() -> None:
     route = load_routes().find("headrace.image.ImageGenerationRequested")
     assert route is not None
