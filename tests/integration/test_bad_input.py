@@ -77,7 +77,8 @@ BAD = {
     "size openai does not offer": Bad(value(size="512x512", backend="openai"), "invalid", "it offers 1024x1024", rejected=True),
     "unknown backend": Bad(value(backend="crayon"), "invalid", "backend: Input should be", rejected=True),
     "unknown style": Bad(value(style="brutalist"), "invalid", "style: Input should be", rejected=True),
-    "empty user": Bad(value(user_id=""), "invalid", "user_id: String should have at least 1"),
+    "empty user": Bad(value(user_id=""), "invalid", "user_id: String should have at least 1", rejected=True),
+    "user with a control character": Bad(value(user_id="a\nb"), "invalid", "no control characters", rejected=True),
     "nil event id": Bad(value(event_id=NIL), "invalid", "the nil UUID identifies nothing"),
     "another ce_id": Bad(value(event_id=EVENT), "invalid", "header ce_id is", headers=[("ce_id", str(uuid4()).encode())]),
     "two ce_ids": Bad(value(event_id=EVENT), "invalid", "header ce_id", headers=[("ce_id", str(EVENT).encode()), ("ce_id", b"other")]),
@@ -147,11 +148,14 @@ async def test_a_bad_record_is_dead_lettered_byte_for_byte_with_its_reason(outco
     assert (letter.key, letter.value, letter.timestamp) == (bad.key, bad.value, place.timestamp)
     own = [name for name, _ in letter.headers if name.startswith("dlq_")]
     assert list(letter.headers[: -len(own)]) == bad.headers
-    assert own == ["dlq_reason", "dlq_message", "dlq_topic", "dlq_partition", "dlq_offset", "dlq_time"]
+    assert own == ["dlq_reason", "dlq_message", "dlq_topic", "dlq_partition", "dlq_offset", "dlq_time", "dlq_receipt"]
     found = dict(letter.headers)
     assert found["dlq_reason"].decode() == bad.reason
     assert bad.says in found["dlq_message"].decode()
     assert len(found["dlq_message"]) <= 4000
+    receipts = {str(completion["completion_id"]) for completion in outcome.completions.values()}
+    receipt = found["dlq_receipt"].decode()
+    assert receipt in receipts if bad.rejected else receipt.startswith("none: ")
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -175,6 +179,10 @@ async def test_the_sender_of_a_readable_bad_request_gets_rejected(outcome: Outco
     assert completion["user_id"] == request["user_id"]
     assert completion["key"] == bad.key
     assert completion["headers"]["ce_id"] == str(completion["completion_id"]).encode()
+    place = outcome.places[case]
+    assert completion["error"]["message"].endswith(f" ({place.topic}, partition 0, offset {place.offset})")
+    named = {name: completion["headers"][f"dlq_{name}"].decode() for name in ("reason", "topic", "partition", "offset")}
+    assert named == {"reason": bad.reason, "topic": place.topic, "partition": "0", "offset": str(place.offset)}
 
 
 async def test_nobody_else_gets_a_completion(outcome: Outcome) -> None:
