@@ -23,11 +23,13 @@ log = structlog.get_logger(__name__)
 
 _GRACE = timedelta(seconds=10)
 _MAX_ACTIVITIES = 32
+_CANCEL_REACHES = timedelta(seconds=2)
+"""How late an activity may learn that it was cancelled: the answer to a heartbeat says so, and this is the least between two."""
 # Our own light modules are imported once for the process and not again for each run: a third of a run's Python time.
 _PASSED_THROUGH = ("schemas", "workers")
 
 
-def build_workers(client: Client, domain: Domain, activities: Activities) -> list[Worker]:
+def build_workers(client: Client, domain: Domain, activities: Activities, max_activities: int = _MAX_ACTIVITIES) -> list[Worker]:
     """One worker for each of the domain's queues."""
     runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
     return [
@@ -37,7 +39,8 @@ def build_workers(client: Client, domain: Domain, activities: Activities) -> lis
             workflows=workflows,
             activities=activities,
             workflow_runner=runner,
-            max_concurrent_activities=_MAX_ACTIVITIES,
+            max_concurrent_activities=max_activities,
+            max_heartbeat_throttle_interval=_CANCEL_REACHES,
             graceful_shutdown_timeout=_GRACE,
         )
         for queue, workflows in domain.queues.items()

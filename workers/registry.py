@@ -5,8 +5,16 @@ from __future__ import annotations
 from schemas import names
 from workers.domain import Domain
 from workers.image import wiring as image
+from workers.image.batch import BatchImageGenerationWorkflow
+from workers.image.cancellable import CancellableImageGenerationWorkflow
 from workers.image.workflow import ImageGenerationWorkflow
 
 DOMAINS: dict[str, Domain] = {
-    "image": Domain({names.QUEUE_IMAGE: [ImageGenerationWorkflow]}, image.activities),
+    "image": Domain(
+        {
+            names.QUEUE_IMAGE: [ImageGenerationWorkflow, CancellableImageGenerationWorkflow, BatchImageGenerationWorkflow],
+            names.QUEUE_HIGH_PRIORITY: [ImageGenerationWorkflow],  # a batch's children
+        },
+        image.activities,
+    ),
 }

@@ -1,6 +1,9 @@
 """What the image activities take and give. New fields get defaults: runs in flight hold the old ones."""
 
-from schemas.image import Backend, Style
+from pydantic import AwareDatetime
+
+from schemas.command import SeenCommands
+from schemas.image import Backend, ImageGenerationResult, PromptError, Style
 from schemas.request import Model
 
 
@@ -43,3 +46,32 @@ class GeneratedImage(Model):
     backend: Backend
     model: str
     generation_seconds: float
+
+
+class ImageStatus(Model):
+    """Answer of the query `get_status`."""
+
+    cancelled: bool
+    paused: bool
+    step: str
+    """The activity that runs, or that a pause holds back."""
+
+
+class BatchProgress(Model):
+    """Answer of the query `get_progress`, in prompts. Those in none of the three others wait."""
+
+    total: int
+    done: int
+    failed: int
+    in_flight: int
+
+
+class BatchSoFar(Model):
+    """What one run of a batch hands over to the next."""
+
+    started_at: AwareDatetime
+    images: list[ImageGenerationResult | None]
+    """Of the prompts that are no longer in the request, in their order."""
+    errors: list[PromptError]
+    paused: bool = False
+    commands: SeenCommands = ()
