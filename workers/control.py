@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import activity, workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from schemas.command import Command
@@ -64,20 +66,26 @@ class Controlled(TakesCommands):
         """
         working: asyncio.Task[T] = asyncio.create_task(work)
         self._working = working
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await workflow.wait_condition(lambda: self.cancelled or working.done())
-            if not self.cancelled:
-                return working.result()
-            working.cancel()
-            await workflow.execute_local_activity(request_cancellation, start_to_close_timeout=timedelta(seconds=10))
-            await workflow.wait_condition(lambda: False)
-        except asyncio.CancelledError:
-            if working.done() and not self.cancelled:
-                return working.result()
-            if not self.cancelled:
-                self.cancelled = True
-                working.cancel()
+        if working.done() and not self.cancelled:
+            return working.result()
+        self.cancelled = True
+        working.cancel()
+        await _until_temporal_knows()
         await workflow.wait([working])
         if not working.cancelled():
             working.exception()  # whatever it is: a cancelled run ends as cancelled
         raise asyncio.CancelledError
+
+
+async def _until_temporal_knows() -> None:
+    if workflow.cancellation_reason() is not None:
+        return
+    try:
+        await workflow.execute_local_activity(request_cancellation, start_to_close_timeout=timedelta(seconds=10))
+        await workflow.wait_condition(lambda: workflow.cancellation_reason() is not None)
+    except (asyncio.CancelledError, ActivityError) as error:
+        # Its own request, or somebody else's that came meanwhile and cancelled the local activity too.
+        if not is_cancelled_exception(error):
+            raise

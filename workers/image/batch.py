@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.request import Accepted
     from workers.completion import concluded, sort_failure
     from workers.control import Controlled
-    from workers.image.models import BatchProgress, BatchSoFar
+    from workers.image.models import AcceptedBatch, BatchProgress, BatchSoFar
     from workers.image.workflow import ImageGenerationWorkflow
 
 _COMPLETED = "headrace.image.BatchImageGenerationCompleted"
@@ -35,15 +35,14 @@ PAGE = 100
 _MESSAGE = 300
 """Characters of a prompt's error: 500 of them must fit beside each other."""
 
-Given = Accepted[BatchImageGenerationRequested]
-
 
 @workflow.defn(name="BatchImageGenerationWorkflow")
 class BatchImageGenerationWorkflow(Controlled):
     """Children that publish nothing, and one completion. A pause holds before the next child, a cancel reaches those that run."""
 
     @workflow.init
-    def __init__(self, accepted: Given, so_far: BatchSoFar | None = None) -> None:
+    def __init__(self, accepted: AcceptedBatch) -> None:
+        so_far = accepted.so_far
         self._offset = len(so_far.images) if so_far else 0
         self._images = [*(so_far.images if so_far else []), *[None for _ in accepted.request.prompts]]
         self._errors = {error.index: error for error in so_far.errors} if so_far else {}
@@ -59,10 +58,10 @@ class BatchImageGenerationWorkflow(Controlled):
         return BatchProgress(total=len(self._images), done=done, failed=len(self._errors), in_flight=self._in_flight())
 
     @workflow.run
-    async def run(self, accepted: Given, so_far: BatchSoFar | None = None) -> BatchImageGenerationResult:  # noqa: ARG002 - `__init__` has it
+    async def run(self, accepted: AcceptedBatch) -> BatchImageGenerationResult:
         return await concluded(accepted, _COMPLETED, self._work(accepted), partial=self._result, since=self._since)
 
-    async def _work(self, accepted: Given) -> BatchImageGenerationResult:
+    async def _work(self, accepted: AcceptedBatch) -> BatchImageGenerationResult:
         try:
             await self.under_control(self._page(accepted.request))
         except asyncio.CancelledError:
@@ -116,7 +115,7 @@ class BatchImageGenerationWorkflow(Controlled):
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
 
-    def _continue(self, accepted: Given, left: list[str]) -> None:
+    def _continue(self, accepted: AcceptedBatch, left: list[str]) -> None:
         request = accepted.request.model_copy(update={"prompts": left})
         so_far = BatchSoFar(
             started_at=self._since,
@@ -125,7 +124,7 @@ class BatchImageGenerationWorkflow(Controlled):
             paused=self.paused,
             commands=self.commands,
         )
-        workflow.continue_as_new(args=[accepted.model_copy(update={"request": request}), so_far])
+        workflow.continue_as_new(accepted.model_copy(update={"request": request, "so_far": so_far}))
 
     def _in_flight(self) -> int:
         return sum(not child.done() for child in self._children)

@@ -3,8 +3,8 @@
 from pydantic import AwareDatetime
 
 from schemas.command import SeenCommands
-from schemas.image import Backend, ImageGenerationResult, PromptError, Style
-from schemas.request import Model
+from schemas.image import Backend, BatchImageGenerationRequested, ImageGenerationResult, PromptError, Style
+from schemas.request import Accepted, Model
 
 
 class PromptCheck(Model):
@@ -75,3 +75,12 @@ class BatchSoFar(Model):
     errors: list[PromptError]
     paused: bool = False
     commands: SeenCommands = ()
+
+
+class AcceptedBatch(Accepted[BatchImageGenerationRequested]):
+    """What the ingress gives; a run that is not the first has the rest of the prompts and what became of those before them.
+
+    One argument: the SDK decodes by type only as many as a workflow declares.
+    """
+
+    so_far: BatchSoFar | None = None
