@@ -10,7 +10,6 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import Priority
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
 
 from schemas import names
 from schemas.command import Command
@@ -23,7 +22,6 @@ from tests.support.image_runs import FakeBackend, FakeStore, HeldBackend, start_
 from tests.support.runs import FakeNotifier, ended
 from workers.image import batch
 from workers.image.activities import Picture
-from workers.image.batch import BatchImageGenerationWorkflow
 from workers.image.models import BatchProgress, Drawing
 
 Handle = WorkflowHandle[object, BatchImageGenerationResult]
@@ -206,12 +204,10 @@ async def test_a_child_that_is_terminated_costs_its_own_image_only(client: Clien
     assert told(notifier)[0] == "SUCCEEDED"
 
 
-async def test_a_child_that_does_not_end_in_five_minutes_is_timed_out(client: Client) -> None:
-    """Nobody listens where children run."""
-    notifier = FakeNotifier()
-    batches = Worker(client, task_queue=names.QUEUE_IMAGE, workflows=[BatchImageGenerationWorkflow])
-    telling = Worker(client, task_queue=names.QUEUE_NOTIFICATIONS, activities=[notifier.send, notifier.record])
-    async with batches, telling:
+async def test_a_child_that_does_not_end_in_time_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "CHILD_TIMEOUT", timedelta(seconds=1))
+    notifier, backend = FakeNotifier(), HeldBackend()
+    async with working(client, backend, FakeStore(), notifier):
         await ended(await start_batch(client, ["A mill"]))
     status, result = told(notifier)
     assert (status, codes(result)) == ("FAILED", {0: "TimedOut"})

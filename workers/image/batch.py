@@ -32,6 +32,7 @@ _COMPLETED = "headrace.image.BatchImageGenerationCompleted"
 IN_FLIGHT = 20
 PAGE = 100
 """Children of one run; then it continues as new, so that no history grows beyond some hundred events."""
+CHILD_TIMEOUT = timedelta(minutes=5)
 _MESSAGE = 300
 """Characters of a prompt's error: 500 of them must fit beside each other."""
 
@@ -111,7 +112,7 @@ class BatchImageGenerationWorkflow(Controlled):
             Accepted[ImageGenerationRequested](request=request, origin=None),
             id=batch_child_id(workflow.info().workflow_id, index),
             task_queue=names.QUEUE_HIGH_PRIORITY,
-            execution_timeout=timedelta(minutes=5),
+            execution_timeout=CHILD_TIMEOUT,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
 
