@@ -94,7 +94,7 @@ def _common() -> dict[str, object]:
     return {"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "size": "1024x1024", "backend": "local"}
 
 
-async def start(client: Client, **changed: object) -> WorkflowHandle[object, ImageGenerationResult]:
+async def start(client: Client, priority: Priority = Priority.default, **changed: object) -> WorkflowHandle[object, ImageGenerationResult]:
     request = ImageGenerationRequested.model_validate({**_common(), "prompt": "A mill", **changed})
     return await client.start_workflow(
         "ImageGenerationWorkflow",
@@ -102,6 +102,7 @@ async def start(client: Client, **changed: object) -> WorkflowHandle[object, Ima
         id=f"image-{request.event_id}",
         task_queue=names.QUEUE_IMAGE,
         result_type=ImageGenerationResult,
+        priority=priority,
     )
 
 
