@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from aiokafka.errors import KafkaConnectionError
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-from headrace import kafka, s3, temporal
+from headrace import kafka, kafka_security, s3, temporal
 from headrace.settings import Settings
 from headrace.setup import topic_configs
 from headrace.store import migrate
@@ -23,6 +26,8 @@ from schemas.routes import RouteError, load_routes
 Verdict = Literal["ok", "warning", "failed", "unreachable"]
 
 _PATIENCE_SECONDS = 8.0
+_WORKERS_SECONDS = 60.0
+"""A process that imports every domain's libraries."""
 _MIN_RETENTION = timedelta(days=7)
 
 
@@ -51,8 +56,8 @@ async def all_findings(settings: Settings) -> list[Finding]:
         ("s3", _bucket),
         ("database", _database),
     ]
-    found = await asyncio.gather(*(_ask(name, check, settings) for name, check in checks))
-    return [_routes(settings), *found, *_keys(settings)]
+    workers, *found = await asyncio.gather(_workers(), *(_ask(name, check, settings) for name, check in checks))
+    return [_routes(settings), workers, *found, *_keys(settings)]
 
 
 async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings: Settings) -> Finding:
@@ -64,7 +69,8 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
     except TimeoutError:
         return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
-        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}")
+        hint = f"; {kafka_security.hint(settings)}" if isinstance(error, KafkaConnectionError) else ""
+        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}{hint}")
 
 
 def _address(name: str, settings: Settings) -> str:
@@ -83,6 +89,26 @@ def _routes(settings: Settings) -> Finding:
     except RouteError as error:
         return Finding("routes", "failed", str(error))
     return Finding("routes", "ok", f"{len(routes.schemas())} routes, domains {', '.join(routes.domains())}")
+
+
+async def _workers() -> Finding:
+    """What `headrace route check` says: which workflows there are is known to the workers alone, and they are asked as another process."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "workers.check", "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(_WORKERS_SECONDS):
+            out, err = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return Finding("workers", "failed", f"`headrace route check` does not end within {_WORKERS_SECONDS:g} s")
+    routes = [json.loads(line) for line in out.splitlines()]
+    problems = [route["problem"] for route in routes if route["problem"] is not None]
+    if process.returncode != 0:
+        said = "; ".join(problems) or err.decode(errors="replace").strip().removeprefix("headrace: ") or "`headrace route check` fails"
+        return Finding("workers", "failed", bounded(said))
+    return Finding("workers", "ok", f"each route's workflow, queue and model are those of its worker; {len(routes)} routes")
 
 
 async def _kafka(settings: Settings) -> str:

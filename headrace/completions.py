@@ -57,18 +57,18 @@ async def completions(
     registry is away.
     """
     topics = [Topics(settings.topic_prefix).completions(domain) for domain in domains]
-    seen = _Seen()
+    seen = Seen()
     async with _records(settings, topics, follow=follow) as records:
         async for record in records:
-            received = await _read(wire, record)
+            received = await read(wire, record)
             if received is None or (event_id is not None and received.completion["event_id"] != event_id):
                 continue
             if seen.first_time(received.completion["completion_id"]):
                 yield received
 
 
-class _Seen:
-    """The newest IDs, so that one that follows for months does not grow."""
+class Seen:
+    """The newest 100,000 IDs, so that one that follows for months does not grow."""
 
     def __init__(self) -> None:
         self._ids: OrderedDict[UUID, None] = OrderedDict()
@@ -125,7 +125,8 @@ async def _until_now(consumer: AIOKafkaConsumer, partitions: list[TopicPartition
         ends = {each: end for each, end in ends.items() if await consumer.position(each) < end}
 
 
-async def _read(wire: Wire, record: ConsumerRecord) -> Received | None:
+async def read(wire: Wire, record: ConsumerRecord) -> Received | None:
+    """The completion in a record; None, with a warning, for what is none. Raises `schemas.errors.Transient`."""
     try:
         decoded = await wire.decode(record.value)
         _ = decoded.value["completion_id"], decoded.value["event_id"]

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics` of a service, on loopback."""
+"""`/healthz`, `/readyz` and `/metrics` of a service, on loopback unless told otherwise."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from headrace.settings import Settings
+
 log = structlog.get_logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def serve(port: int, ready: Callable[[], bool]) -> AsyncIterator[int]:
+async def serve(settings: Settings, ready: Callable[[], bool]) -> AsyncIterator[int]:
     """Serves while the block runs; gives the port, which is a free one for 0.
 
     `/readyz` answers 200 while `ready()` holds and 503 otherwise; `/healthz` answers 200 as long as the event loop turns.
@@ -33,7 +35,7 @@ async def serve(port: int, ready: Callable[[], bool]) -> AsyncIterator[int]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, settings.health_host, settings.health_port)
         await site.start()
         bound = int(runner.addresses[0][1])
         log.info("health_served", port=bound)

@@ -6,6 +6,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from headrace import kafka_security
 from headrace.settings import Settings
 
 MAX_RECORD_BYTES = 2 * 1024 * 1024
@@ -20,6 +21,7 @@ def producer(settings: Settings, *, idempotent: bool) -> AIOKafkaProducer:
     """
     return AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
+        **kafka_security.options(settings),
         acks="all",
         enable_idempotence=idempotent,
         max_request_size=MAX_RECORD_BYTES,
@@ -32,6 +34,7 @@ def consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsum
     return AIOKafkaConsumer(
         *topics,
         bootstrap_servers=settings.kafka_bootstrap_servers,
+        **kafka_security.options(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         metadata_max_age_ms=30_000,
@@ -40,7 +43,7 @@ def consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsum
 
 
 def admin(settings: Settings) -> AIOKafkaAdminClient:
-    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, **kafka_security.options(settings))
 
 
 async def partitions(settings: Settings, topics: list[str]) -> list[TopicPartition]:

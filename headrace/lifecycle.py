@@ -11,22 +11,35 @@ from typing import Any, NoReturn
 
 import structlog
 
-from headrace import logs
+from headrace import logs, tracing
 from headrace.settings import Settings, SettingsError, load
+from schemas.routes import RouteError
 
 log = structlog.get_logger(__name__)
 
-_WRONG_USAGE = 2
+_FAILED, _WRONG_USAGE = 1, 2
 
 
-def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
-    """Runs a service until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used."""
+class Misconfigured(Exception):  # noqa: N818 - named for what is to be done about it
+    """The service cannot start as it is set up; the text says what to do. No trace would say more."""
+
+    def __init__(self, text: str, code: int = _FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def run_service(name: str, main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Runs the service `name` until SIGTERM or SIGINT sets the event; exits 0, 1 when it raised, 2 for settings that cannot be used.
+
+    `Misconfigured`, `SettingsError` and `RouteError` end it with their sentence alone.
+    """
     try:
         settings = load()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         leave(_WRONG_USAGE)
     logs.configure(settings.log_level)
+    tracing.configure(name)
 
     async def supervised() -> int:
         stop = asyncio.Event()
@@ -35,13 +48,21 @@ def run_service(main: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, No
             loop.add_signal_handler(number, stop.set)
         try:
             await main(settings, stop)
+        except SettingsError as error:
+            sys.stderr.write(f"{error}\n")
+            return _WRONG_USAGE
+        except (Misconfigured, RouteError) as error:
+            sys.stderr.write(f"{error}\n")
+            return error.code if isinstance(error, Misconfigured) else _FAILED
         except Exception:
             log.exception("service_failed")
-            return 1
+            return _FAILED
         log.info("service_stopped")
         return 0
 
-    leave(asyncio.run(supervised()))
+    code = asyncio.run(supervised())
+    tracing.flush()
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:

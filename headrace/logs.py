@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import structlog
+from temporalio import activity, workflow
 
 _BROKER_AWAY_PER_SECOND = 1.0
 
@@ -51,6 +52,8 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Which run and which attempt is bound to the context (headrace.interceptors), as fields and not as a dict behind the words.
+    workflow.logger.workflow_info_on_message = activity.logger.activity_info_on_message = False
     for chatty in ("aiokafka", "httpx", "httpcore", "httpx2", "httpcore2", "botocore", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(

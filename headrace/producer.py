@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from headrace import tracing
 from headrace.idempotent import IdempotentProducer
 from headrace.settings import Settings
 from headrace.wire import Wire
@@ -58,7 +59,7 @@ class RequestProducer:
             request: What to send.
             record: Full name of its record; needed only for one that does not ship with Headrace.
             key: Requests of the same key are started in order; unless given the user ID, or the target of a command.
-            traceparent: W3C trace context of the caller.
+            traceparent: W3C trace context of the caller; that of the current span unless given.
             source: CloudEvents' `source`.
 
         It waits for as long as the broker is away, and a wait that is cut off does not call the request back: send it again with the same
@@ -80,7 +81,11 @@ class RequestProducer:
             key=key.encode() if isinstance(key, str) else key,
             value=await self._wire.encode(topic, record, request.model_dump()),
             headers=headers.cloud_event(
-                event_id=request.event_id, event_type=record, source=source, time=datetime.now(UTC), traceparent=traceparent
+                event_id=request.event_id,
+                event_type=record,
+                source=source,
+                time=datetime.now(UTC),
+                traceparent=traceparent or tracing.traceparent(),
             ),
         )
 

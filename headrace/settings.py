@@ -1,6 +1,7 @@
 """Settings of every process, read once by its composition root.
 
-Sources, strongest first: the environment, then the file `env` in the state folder (written by `headrace up`), then the defaults here.
+Sources, strongest first: the environment, then the file `env` in the state folder (written by `headrace up`), then the files of the folder
+`HEADRACE_SECRETS_DIR`, one for a setting and named like its variable (`headrace_kafka_sasl_password`), then the defaults here.
 Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, ...) are read by `headrace.temporal`.
 """
 
@@ -8,12 +9,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 STATE_DIR_VARIABLE = "HEADRACE_STATE_DIR"
+SECRETS_DIR_VARIABLE = "HEADRACE_SECRETS_DIR"
 
 
 def state_dir() -> Path:
@@ -27,11 +30,31 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
 
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_oauth_token_url: str | None = None
+    """With OAUTHBEARER: where the client credentials below are given for a token."""
+    kafka_oauth_client_id: str | None = None
+    kafka_oauth_client_secret: SecretStr | None = None
+    kafka_oauth_scope: str | None = None
+    kafka_ssl_ca_file: Path | None = None
+    """None: the system's certificate authorities."""
+    kafka_ssl_certificate_file: Path | None = None
+    """The client's own, PEM, for brokers that ask for one."""
+    kafka_ssl_key_file: Path | None = None
+    kafka_ssl_key_password: SecretStr | None = None
     topic_prefix: str = ""
     schema_registry_url: str | None = None
 
     temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
+
+    payload_keys: SecretStr | None = None
+    """`NAME:BASE64[,NAME:BASE64...]`: payloads in Temporal are encrypted with the first key and decrypted with any; None: not encrypted."""
+    payload_s3_bytes: int | None = Field(None, ge=1024)
+    """Payloads larger than this lie in the bucket, and Temporal keeps a reference; None: all lie in Temporal."""
 
     database_url: str = "sqlite+aiosqlite:///.headrace/headrace.db"
     """An SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME`."""
@@ -48,6 +71,8 @@ class Settings(BaseSettings):
 
     routes_file: Path | None = None
     """None: the routes that ship with Headrace, `schemas/routes.toml`."""
+    worker_modules: Annotated[tuple[str, ...], NoDecode] = ()
+    """Python modules of a team's own, separated by commas: each has `DOMAINS` as `workers/registry.py` has."""
     ingress_group: str = "headrace-ingress"
     ingress_max_in_flight: int = Field(1000, ge=8)
     """Records read and without a disposition, at the most."""
@@ -79,22 +104,51 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OPENAI_API_KEY", "HEADRACE_OPENAI_API_KEY"))
     openai_base_url: str | None = Field(None, validation_alias=AliasChoices("OPENAI_BASE_URL", "HEADRACE_OPENAI_BASE_URL"))
     openai_image_model: str = "gpt-image-2.6-flare"
+    openai_text_model: str = "gpt-5.4-mini"
+    """Composes learning paths where there is a key; without one the shipped curriculum does."""
     huggingface_token: SecretStr | None = Field(None, validation_alias=AliasChoices("HF_TOKEN", "HEADRACE_HUGGINGFACE_TOKEN"))
     huggingface_base_url: str | None = None
     huggingface_image_model: str = "black-forest-labs/FLUX.1-schnell"
+    learning_resources_url: str | None = None
+    """A search for learning resources, as docs/workflows.md describes it; None: the catalogue that ships with the curriculum."""
     content_filter_file: Path | None = None
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
 
+    health_host: str = "127.0.0.1"
     health_port: int = Field(0, ge=0, le=65535)
-    """Where a service answers `/healthz`, `/readyz` and `/metrics` on 127.0.0.1; 0 takes a free port."""
+    """Where a service answers `/healthz`, `/readyz` and `/metrics`; 0 takes a free port."""
+    temporal_metrics_port: int = Field(0, ge=0, le=65535)
+    """Where the workers serve the Temporal SDK's own metrics (task slots, time from schedule to start, ...), on that host; 0: nowhere."""
     log_level: str = "INFO"
 
-    @field_validator("schema_registry_url")
+    @field_validator("worker_modules", mode="before")
+    @classmethod
+    def _listed(cls, modules: Any) -> Any:
+        return [name.strip() for name in modules.split(",") if name.strip()] if isinstance(modules, str) else modules
+
+    @field_validator("schema_registry_url", "learning_resources_url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise ValueError("not an address like http://registry:8081 or https://key:secret@registry/path")
+            raise ValueError("not an address like http://host:8081 or https://key:secret@host/path")
         return url
+
+    @model_validator(mode="after")
+    def _kafka_credentials_are_whole(self) -> Self:
+        mechanism = self.kafka_sasl_mechanism
+        if self.kafka_security_protocol.startswith("SASL") != (mechanism is not None):
+            raise ValueError(
+                "HEADRACE_KAFKA_SASL_MECHANISM goes with HEADRACE_KAFKA_SECURITY_PROTOCOL SASL_PLAINTEXT or SASL_SSL, and they with it"
+            )
+        needed: tuple[str, ...] = ("kafka_sasl_username", "kafka_sasl_password") if mechanism else ()
+        if mechanism == "OAUTHBEARER":
+            needed = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
+        missing = [f"HEADRACE_{name.upper()}" for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"{mechanism} needs {' and '.join(missing)}")
+        if self.kafka_ssl_key_file is not None and self.kafka_ssl_certificate_file is None:
+            raise ValueError("HEADRACE_KAFKA_SSL_KEY_FILE needs HEADRACE_KAFKA_SSL_CERTIFICATE_FILE")
+        return self
 
 
 class SettingsError(Exception):
@@ -104,7 +158,7 @@ class SettingsError(Exception):
 def load() -> Settings:
     """The settings of this process. Raises `SettingsError`."""
     try:
-        return Settings(_env_file=state_dir() / "env", _env_file_encoding="utf-8")
+        return Settings(_env_file=state_dir() / "env", _env_file_encoding="utf-8", _secrets_dir=os.environ.get(SECRETS_DIR_VARIABLE))
     except ValidationError as error:
         wrong = "; ".join(f"{_variable(found['loc'])}: {found['msg']}" for found in error.errors(include_input=False))
         raise SettingsError(f"the settings cannot be used: {wrong}") from None

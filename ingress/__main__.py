@@ -28,7 +28,6 @@ from ingress.rejection import Rejections
 from ingress.signal import Signaller
 from ingress.start import Starter
 from ingress.watchdog import LoopWatchdog, watch
-from schemas.catalog import Catalog, shipped
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
 
@@ -69,7 +68,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 breakers,
                 Bounds(settings.ingress_max_in_flight, settings.ingress_max_bytes, settings.ingress_drain_seconds),
             )
-            await stack.enter_async_context(health.serve(settings.health_port, lambda: consumer.ready and not breakers.open_routes()))
+            await stack.enter_async_context(health.serve(settings, lambda: consumer.ready and not breakers.open_routes()))
             await _run(consumer, watchdog, settings, stop)
 
 
@@ -105,7 +104,7 @@ async def _pipeline(
 ) -> AsyncIterator[Pipeline]:
     """The pipeline with all that it needs. Raises `Stopped`."""
     async with contextlib.AsyncExitStack() as stack:
-        wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
+        wire = Wire.of(settings, routes.catalog())
         stack.push_async_callback(wire.close)
         producer = kafka.producer(settings, idempotent=False)
         stack.push_async_callback(_stop, producer)
@@ -147,4 +146,4 @@ async def _broker_answers(settings: Settings) -> bool:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service("ingress", main)

@@ -42,7 +42,7 @@ FLUSH_CALLS = Histogram("headrace_ingress_ledger_flush_calls", "Calls in one tra
 # A transaction costs about half a millisecond of CPU however small. A start waits for its claim, so claims are gathered for a moment only,
 # which a backlog fills; nobody but the next commit waits for a settlement.
 _GATHER_SECONDS = 0.002
-_GATHER_SETTLEMENTS_SECONDS = 0.02
+_GATHER_SETTLEMENTS_SECONDS = 0.005
 _MOST_CALLS = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _CLOSE_SECONDS = 3.0

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import structlog
 from aiokafka import ConsumerRecord
 
+from headrace import tracing
 from ingress import metrics
 from ingress.breaker import Breakers, Ticket
 from ingress.dead_letter import DeadLetters
@@ -95,10 +96,11 @@ class Pipeline:
         Raises what is neither `Rejected` nor `Transient`: a fault that stops the process. It keeps its turn then, for what is behind it
         must not pass it while the process ends; whoever cancels lets it leave.
         """
-        try:
-            disposition = await self._process(work)
-        except Rejected as error:
-            disposition = await self._bury(work, error)
+        with tracing.consuming(work.record):
+            try:
+                disposition = await self._process(work)
+            except Rejected as error:
+                disposition = await self._bury(work, error)
         work.turn.leave()
         _tell(work, disposition)
 

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
+from headrace import tracing
 from headrace.wire import Wire
 from ingress.decode import RejectedEvent
 from schemas import headers
@@ -60,7 +61,7 @@ class Rejections:
             source=_SOURCE,
             time=now,
             subject=str(request.event_id),
-            traceparent=headers.traceparent(record.headers),
+            traceparent=tracing.traceparent() or headers.traceparent(record.headers),
         )
         try:
             await self._producer.send_and_wait(topic, value, key=record.key, headers=sent)

@@ -50,7 +50,7 @@ class Starter:
         )
         accepted: Accepted[Any] = Accepted(request=request, origin=origin)
         if len(record.value) > self._max_payload_bytes // _MAX_GROWTH:
-            _check_size(accepted, self._max_payload_bytes)
+            check_size(accepted, self._max_payload_bytes)
         try:
             # The client's own time-out bounds an attempt, not the call.
             async with asyncio.timeout(self._seconds):
@@ -80,7 +80,7 @@ class Starter:
         return Started(request.event_id, identity, handle.result_run_id)
 
 
-def _check_size(accepted: Accepted[Any], most: int) -> None:
+def check_size(accepted: Accepted[Any], most: int) -> None:
     """Before the call: beyond gRPC's own limit the server would answer RESOURCE_EXHAUSTED, as if it were busy."""
     size = len(accepted.model_dump_json())
     if size > most:

@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 
 from headrace import health, temporal
 from headrace.idempotent import IdempotentProducer
+from headrace.interceptors import Observed
 from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
@@ -25,11 +26,13 @@ from notifier.history import HistoryActivities
 from notifier.producer import OnceProducer
 from notifier.publish import CompletionActivities
 from schemas import names
-from schemas.catalog import Catalog, shipped
+from schemas.routes import load_routes
 from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
 
+_LABEL = "notifications"
+"""The `domain` of its activities in the metrics: they serve every domain."""
 _GRACE = timedelta(seconds=5)
 """For activities that run when the process is told to stop: one acknowledgement takes milliseconds, and without a broker none comes."""
 
@@ -37,7 +40,7 @@ _GRACE = timedelta(seconds=5)
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     ready = False
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(health.serve(settings.health_port, lambda: ready and not stop.is_set()))
+        await stack.enter_async_context(health.serve(settings, lambda: ready and not stop.is_set()))
         with contextlib.suppress(Stopped):
             database = engine(settings.database_url)
             stack.push_async_callback(database.dispose)
@@ -52,9 +55,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 @contextlib.asynccontextmanager
 async def publishing(settings: Settings, database: AsyncEngine, stop: asyncio.Event) -> AsyncIterator[list[Callable[..., Any]]]:
-    """The notifier's activities with all that they need. Raises `Stopped`."""
+    """The notifier's activities with all that they need. Raises `Stopped` and `RouteError`."""
     async with contextlib.AsyncExitStack() as stack:
-        wire = Wire.of(settings, Catalog(shipped()))
+        wire = Wire.of(settings, load_routes(settings.routes_file).catalog())
         stack.push_async_callback(wire.close)
         producer = IdempotentProducer(settings)
         await until_there("kafka", producer.__aenter__, stop)
@@ -71,7 +74,14 @@ async def publishing(settings: Settings, database: AsyncEngine, stop: asyncio.Ev
 
 
 def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
-    return Worker(client, task_queue=queue, activities=activities, max_concurrent_activities=200, graceful_shutdown_timeout=_GRACE)
+    return Worker(
+        client,
+        task_queue=queue,
+        activities=activities,
+        interceptors=[Observed(_LABEL)],
+        max_concurrent_activities=200,
+        graceful_shutdown_timeout=_GRACE,
+    )
 
 
 async def _tables(database: AsyncEngine) -> None:
@@ -97,4 +107,4 @@ async def _run(worker: Worker, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service("notifier", main)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 
+from headrace import tracing
 from headrace.store.insert import insert_once
 from headrace.store.tables import HISTORY
 from headrace.wire import Wire
@@ -70,7 +71,7 @@ class HistoryActivities:
                 source=SOURCE,
                 time=entry.recorded_at,
                 subject=str(entry.event_id),
-                traceparent=command.traceparent,
+                traceparent=tracing.traceparent() or command.traceparent,
             ),
         )
 

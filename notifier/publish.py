@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from headrace import tracing
 from headrace.store.insert import insert_once
 from headrace.store.tables import COMPLETIONS
 from headrace.wire import Wire
 from notifier.producer import Message, OnceProducer, database_error
 from schemas import codec, headers, models, names
-from schemas.completion import Completion, Published, SendCompletion
+from schemas.completion import Completion, OpenCompletion, Published, SendCompletion
 from schemas.errors import FailureType, Transient, bounded
+from schemas.from_json import from_json
 from schemas.topics import Topics
 
 SOURCE = "headrace/notifier"
@@ -36,7 +38,7 @@ class CompletionActivities:
     @activity.defn(name=names.SEND_COMPLETION)
     async def send_completion_notification(self, command: SendCompletion) -> Published:
         """Raises `ApplicationError`, non-retryable for a completion that is not its record."""
-        completion = _validated(command)
+        completion = self._validated(command)
         activity.heartbeat()
         try:
             known = await self._published(completion)
@@ -77,16 +79,41 @@ class CompletionActivities:
             record=command.record,
             topic=topic,
             key=command.key,
-            value=await encoded(self._wire, topic, command.record, completion.model_dump()),
+            value=await encoded(self._wire, topic, command.record, self._fields(command.record, completion)),
             headers=headers.cloud_event(
                 event_id=completion.completion_id,
                 event_type=command.record,
                 source=SOURCE,
                 time=completion.completed_at,
                 subject=str(completion.event_id),
-                traceparent=command.traceparent,
+                traceparent=tracing.traceparent() or command.traceparent,
             ),
         )
+
+    def _validated(self, command: SendCompletion) -> Completion[Any]:
+        model: type[Completion[Any]] | None = models.COMPLETIONS.get(command.record)
+        if model is None:
+            model = OpenCompletion
+            if not command.record.endswith("Completed") or self._wire.catalog.by_name(command.record) is None:
+                raise _wrong(
+                    f"no completion record is called {command.record!r}: name its .avsc as `completion` of its route, in the file that the"
+                    f" notifier has as HEADRACE_ROUTES_FILE; those that ship are {', '.join(sorted(models.COMPLETIONS))}"
+                )
+        try:
+            return model.model_validate(command.completion)
+        except ValidationError as error:
+            # Without the input, which is somebody's data.
+            first = error.errors(include_input=False, include_url=False)[0]
+            raise _wrong(f"{command.record}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def _fields(self, record: str, completion: Completion[Any]) -> dict[str, Any]:
+        """What is encoded: a result without a model came through Temporal as JSON, and its schema alone knows what is a time."""
+        if record in models.COMPLETIONS:
+            return completion.model_dump()
+        try:
+            return from_json(self._wire.catalog.named(record), completion.model_dump())
+        except ValueError as error:
+            raise _wrong(f"{record} does not fit its Avro schema: {error}") from error
 
 
 async def encoded(wire: Wire, topic: str, record: str, value: dict[str, Any]) -> bytes:
@@ -99,18 +126,6 @@ async def encoded(wire: Wire, topic: str, record: str, value: dict[str, Any]) ->
         return await wire.encode(topic, record, value)
     except (Transient, ValueError) as error:  # away, or configured to refuse the schema: an operator sets it right, the completion is kept
         raise ApplicationError(str(error), type=FailureType.INTERNAL.value) from error
-
-
-def _validated(command: SendCompletion) -> Completion[Any]:
-    model = models.COMPLETIONS.get(command.record)
-    if model is None:
-        raise _wrong(f"no completion record is called {command.record!r}: it must be one of {', '.join(sorted(models.COMPLETIONS))}")
-    try:
-        return model.model_validate(command.completion)
-    except ValidationError as error:
-        # Without the input, which is somebody's data.
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise _wrong(f"{command.record}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _wrong(message: str) -> ApplicationError:

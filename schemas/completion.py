@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ConfigDict
 
 from schemas.request import Model
 
@@ -43,6 +43,15 @@ class Completion(Model, Generic[ResultT]):
     requested_at: AwareDatetime
     started_at: AwareDatetime | None = None
     completed_at: AwareDatetime
+
+
+class OpenResult(Model):
+    """A result of which nothing is known here: that of a team's own workflow. Its schema says what is in it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+OpenCompletion = Completion[OpenResult]
 
 
 class History(Model):

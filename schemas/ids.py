@@ -34,6 +34,11 @@ def batch_child_id(batch_workflow_id: str, index: int) -> str:
     return f"batch-image-{batch_workflow_id}-{index}"
 
 
+def path_id(event_id: UUID) -> UUID:
+    """The learning path of an accepted event."""
+    return uuid5(_NAMESPACE, f"path:{event_id}")
+
+
 def history_id(event_id: UUID) -> UUID:
     """The history entry of an accepted event."""
     return uuid5(_NAMESPACE, f"history:{event_id}")

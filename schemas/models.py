@@ -11,6 +11,7 @@ from schemas.image import (
     ImageGenerationCompleted,
     ImageGenerationRequested,
 )
+from schemas.learning import LearningPathCompleted, LearningPathRequested
 from schemas.request import Request
 
 HISTORY = "headrace.history.HistoryRecorded"
@@ -19,6 +20,7 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.ImageGenerationRequested": ImageGenerationRequested,
     "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
+    "headrace.learning.LearningPathRequested": LearningPathRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -28,6 +30,7 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.ImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.CancellableImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
+    "headrace.learning.LearningPathCompleted": LearningPathCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from headrace import health, temporal
-from headrace.lifecycle import run_service
+from headrace.interceptors import Observed
+from headrace.lifecycle import Misconfigured, run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
+from schemas.routes import load_routes
+from workers import check
 from workers.domain import Activities, Domain
-from workers.registry import DOMAINS
+from workers.modules import known_domains
 
 log = structlog.get_logger(__name__)
 
@@ -26,19 +30,31 @@ _MAX_ACTIVITIES = 32
 _CANCEL_REACHES = timedelta(seconds=2)
 """How late an activity may learn that it was cancelled: the answer to a heartbeat says so, and this is the least between two."""
 # Our own light modules are imported once for the process and not again for each run: a third of a run's Python time.
-_PASSED_THROUGH = ("schemas", "workers")
+# Those of a team are not among them: the sandbox stops its workflows at a clock or a random number that replay could not repeat.
+_PASSED_THROUGH = ("schemas", "workers", "headrace")
 
 
-def build_workers(client: Client, domain: Domain, activities: Activities, max_activities: int = _MAX_ACTIVITIES) -> list[Worker]:
+def sandbox() -> SandboxedWorkflowRunner:
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
+
+
+def build_workers(
+    client: Client,
+    domain: Domain,
+    activities: Activities,
+    interceptors: Sequence[Interceptor] = (),
+    *,
+    max_activities: int = _MAX_ACTIVITIES,
+) -> list[Worker]:
     """One worker for each of the domain's queues."""
-    runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
     return [
         Worker(
             client,
             task_queue=queue,
             workflows=workflows,
             activities=activities,
-            workflow_runner=runner,
+            interceptors=interceptors,
+            workflow_runner=sandbox(),
             max_concurrent_activities=max_activities,
             max_heartbeat_throttle_interval=_CANCEL_REACHES,
             graceful_shutdown_timeout=_GRACE,
@@ -47,15 +63,25 @@ def build_workers(client: Client, domain: Domain, activities: Activities, max_ac
     ]
 
 
-async def serve(settings: Settings, stop: asyncio.Event, chosen: list[Domain]) -> None:
-    """Runs the workers of these domains until `stop` is set; raises when one fails."""
+async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None) -> None:
+    """Runs the workers of every domain, or of one, until `stop` is set.
+
+    Raises when one fails, and `Misconfigured` when the routes ask for what no worker runs.
+    """
+    domains = known_domains(settings.worker_modules)
+    if only is not None and only not in domains:
+        raise Misconfigured(f"no domain is called {only!r}; there are: {', '.join(sorted(domains))}", code=2)
+    check.hold(load_routes(settings.routes_file), domains)
+    runtime = temporal.runtime(settings)
     running = False
-    async with health.serve(settings.health_port, lambda: running), contextlib.AsyncExitStack() as opened:
+    async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
-        client = await until_there("temporal", lambda: temporal.connect(settings), stop)
-        for domain in chosen:
+        client = await until_there("temporal", lambda: temporal.connect(settings, runtime=runtime), stop)
+        for name, domain in domains.items():
+            if only not in (None, name):
+                continue
             activities = await opened.enter_async_context(domain.activities(settings))
-            for worker in build_workers(client, domain, activities):
+            for worker in build_workers(client, domain, activities, [Observed(name)]):
                 await opened.enter_async_context(worker)
                 log.info("worker_started", queue=worker.task_queue)
         running = True
@@ -63,13 +89,13 @@ async def serve(settings: Settings, stop: asyncio.Event, chosen: list[Domain]) -
         running = False
 
 
-def _chosen() -> list[Domain]:
+def _chosen() -> str | None:
     parser = argparse.ArgumentParser(prog="python -m workers")
-    parser.add_argument("--domain", choices=sorted(DOMAINS), help="only this domain's worker")
-    domain = parser.parse_args().domain
-    return [DOMAINS[domain]] if domain else list(DOMAINS.values())
+    parser.add_argument("--domain", help="only this domain's worker")
+    domain: str | None = parser.parse_args().domain
+    return domain
 
 
 if __name__ == "__main__":
-    domains = _chosen()
-    run_service(lambda settings, stop: serve(settings, stop, domains))
+    chosen = _chosen()
+    run_service("workers", lambda settings, stop: serve(settings, stop, chosen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ async def concluded(
     partial: Callable[[], ResultT | None] = lambda: None,
     history: Callable[[ResultT | None], Mapping[str, Any]] = _nothing,
     send: str = names.SEND_COMPLETION,
+    codes: Collection[str] = (),
     since: datetime | None = None,
 ) -> ResultT:
     """Awaits `work`, tells how it ended, and ends as it did. The whole body of a workflow's `run`.
@@ -47,6 +48,7 @@ async def concluded(
         partial: What is told as the result of a run that failed or was cancelled: what had been done until then.
         history: The history entry's own fields (`prompt`, `key`, `url`, `size_bytes`, `sha256`), given the result or None.
         send: The name of the activity that publishes.
+        codes: Types of `ApplicationError` that a team's own steps raise, to be told as they are, as a `FailureType` is.
         since: When the first run started, of a chain that continued as new.
 
     """
@@ -55,7 +57,7 @@ async def concluded(
     except BaseException as error:
         if not isinstance(error, FailureError) and not is_cancelled_exception(error):
             raise
-        status, reason = sort_failure(error)
+        status, reason = sort_failure(error, codes)
         await _tell(accepted, completed, status, partial(), reason, history, send, since)
         if status is Status.CANCELLED:
             raise
@@ -139,7 +141,7 @@ async def _announce(completion: SendCompletion, history: UpdateHistory, send: st
     sending.result()
 
 
-def sort_failure(error: BaseException) -> tuple[Status, CompletionError]:
+def sort_failure(error: BaseException, codes: Collection[str] = ()) -> tuple[Status, CompletionError]:
     """How a run ended that raised `error`: a failed activity raises `ActivityError`, and its cause says why."""
     if is_cancelled_exception(error):
         # A workflow that has more to say raises Temporal's own error; everything else that is cancelled has no words.
@@ -153,7 +155,7 @@ def sort_failure(error: BaseException) -> tuple[Status, CompletionError]:
     if isinstance(cause, exceptions.WorkflowAlreadyStartedError):
         said = f"the run {bounded(cause.workflow_id, 200)} exists already, and is not run twice"
         return Status.FAILED, CompletionError(code=FailureType.ALREADY_STARTED, message=said)
-    if isinstance(cause, ApplicationError) and cause.type is not None and cause.type in set(FailureType):
+    if isinstance(cause, ApplicationError) and cause.type is not None and cause.type in {*FailureType, *codes}:
         return Status.FAILED, CompletionError(code=cause.type, message=bounded(cause.message))
     # An exception that nobody sorted. Its text may hold anything and goes no further than Temporal and the logs.
     kind = cause.type if isinstance(cause, ApplicationError) and cause.type else type(cause).__name__

@@ -8,6 +8,8 @@ from workers.image import wiring as image
 from workers.image.batch import BatchImageGenerationWorkflow
 from workers.image.cancellable import CancellableImageGenerationWorkflow
 from workers.image.workflow import ImageGenerationWorkflow
+from workers.learning import wiring as learning
+from workers.learning.workflow import LearningPathWorkflow
 
 DOMAINS: dict[str, Domain] = {
     "image": Domain(
@@ -17,4 +19,5 @@ DOMAINS: dict[str, Domain] = {
         },
         image.activities,
     ),
+    "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, learning.activities),
 }

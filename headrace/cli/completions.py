@@ -13,17 +13,17 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.completions import Received, completions
 from headrace.settings import Settings
 from headrace.wire import Wire
-from schemas.catalog import Catalog, shipped
 from schemas.errors import Transient
 from schemas.routes import load_routes
 
 
 async def show(settings: Settings, domain: str | None, *, event_id: UUID | None, follow: bool, as_json: bool) -> None:
     """Prints each completion once. Raises `CommandError`: 2 unknown domain, 3 none for the event ID, 4 Kafka away."""
-    known = load_routes(settings.routes_file).domains()
+    routes = load_routes(settings.routes_file)
+    known = routes.domains()
     if domain is not None and domain not in known:
         raise CommandError(Exit.USAGE, f"no route is of the domain {domain!r}; there are: {', '.join(known)}")
-    wire = Wire.of(settings, Catalog(shipped()))
+    wire = Wire.of(settings, routes.catalog())
     seen = 0
     try:
         found = completions(settings, wire, [domain] if domain else known, event_id=event_id, follow=follow)

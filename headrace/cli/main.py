@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
@@ -136,6 +137,26 @@ def route_list(as_json: Json = False) -> None:
     from headrace.cli.route import show
 
     _run(show(_settings(), as_json=as_json))
+
+
+@route_app.command("check")
+def route_check(
+    file: Annotated[Path | None, typer.Argument(help="A file of routes; HEADRACE_ROUTES_FILE unless given.")] = None, as_json: Json = False
+) -> None:
+    """Hold each route against what the workers run; end with 1 when one is wrong."""
+    _become("workers.check", *([str(file)] if file else []), *(["--json"] if as_json else []))
+
+
+@route_app.command("test")
+def route_test(
+    record: Annotated[str, typer.Argument(help="The record, with or without its namespace.")],
+    source: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Requests, one JSON object a line; answered alike.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The Kafka key; the user ID unless given.")] = None,
+) -> None:
+    """Say what would become of a request, without sending it; end with 1 when one would be dead-lettered."""
+    _become("ingress.rehearse", record, *(["--json", source] if source else []), *(["--key", key] if key is not None else []))
 
 
 @route_app.command("resume")

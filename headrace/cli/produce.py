@@ -19,8 +19,10 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.producer import RequestProducer
 from headrace.settings import Settings
 from headrace.wire import Wire
-from schemas.catalog import Catalog, shipped
+from schemas.codec import encode_body
 from schemas.errors import Transient
+from schemas.from_json import from_json
+from schemas.models import REQUESTS
 from schemas.request import Request
 from schemas.routes import Route, Routes, load_routes
 
@@ -31,8 +33,8 @@ async def send(settings: Settings, record: str, source: str, *, key: str | None,
     Raises `CommandError`: 2 for a line that is no such request (what came before it is sent), 4 when Kafka does not answer.
     """
     routes = load_routes(settings.routes_file)
-    route = _route(routes, record)
-    with _open(source) as lines:
+    route = route_called(routes, record)
+    with open_lines(source) as lines:
         async with opened(settings, routes) as producer:
             number = 0
             while line := await to_thread.run_sync(lines.readline):
@@ -46,17 +48,17 @@ async def send(settings: Settings, record: str, source: str, *, key: str | None,
                 print(request.event_id, flush=True)
 
 
-def _route(routes: Routes, record: str) -> Route:
-    known = [schema.name for schema in routes.schemas()]
-    for name in known:
-        if record in (name, name.rsplit(".", 1)[-1]):
-            route = routes.find(name)
-            if route is not None:
-                return route
-    raise CommandError(Exit.USAGE, f"no route is for the record {record!r}; there are: {', '.join(known)}")
+def route_called(routes: Routes, record: str) -> Route:
+    """The route of a record, with or without its namespace. Raises `CommandError`: 2 there is none."""
+    route = routes.called(record)
+    if route is None:
+        known = ", ".join(route.record for route in routes.all())
+        raise CommandError(Exit.USAGE, f"no route is for the record {record!r}; there are: {known}")
+    return route
 
 
-def _open(source: str) -> IO[str]:
+def open_lines(source: str) -> IO[str]:
+    """A file, or `-` for standard input. Raises `CommandError`: 2 it cannot be read."""
     if source == "-":
         # A descriptor of its own: closing it must not close the process's standard input.
         return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
@@ -66,7 +68,8 @@ def _open(source: str) -> IO[str]:
         raise CommandError(Exit.USAGE, f"{source} cannot be read: {error.strerror}") from error
 
 
-def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Request:
+def fields_of(line: str, number: int, event_id: UUID | None = None) -> dict[str, Any]:
+    """A request's fields as JSON, those that each has filled in. Raises `CommandError`: 2 they are none."""
     try:
         fields: Any = json.loads(line)
     except json.JSONDecodeError as error:
@@ -77,17 +80,29 @@ def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Req
     fields.setdefault("requested_at", datetime.now(UTC).isoformat())
     if event_id is not None:
         fields["event_id"] = str(event_id)
+    return fields
+
+
+def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Request:
+    fields = fields_of(line, number, event_id)
     try:
-        return route.model.model_validate_json(json.dumps(fields))
+        if route.record in REQUESTS:
+            request = route.model.model_validate_json(json.dumps(fields))
+        else:  # the model knows little of its fields: the schema says what a string stands for
+            request = route.model.model_validate(from_json(route.schema, fields))
+        encode_body(route.schema, request.model_dump())
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, found['loc'])) or 'request'}: {found['msg']}" for found in error.errors())
         raise CommandError(Exit.USAGE, f"line {number} is no {route.record}: {wrong}") from error
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"line {number}: {error}") from error
+    return request
 
 
 @asynccontextmanager
 async def opened(settings: Settings, routes: Routes) -> AsyncIterator[RequestProducer]:
     """A producer; its errors end the command with 4."""
-    wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
+    wire = Wire.of(settings, routes.catalog())
     try:
         async with RequestProducer(settings, wire) as producer:
             yield producer

@@ -52,8 +52,7 @@ async def show(settings: Settings, *, as_json: bool) -> None:
     """Prints each route, and what has stopped it. Raises `CommandError`: 4 the database is away."""
     stopped = {route.route: route for route in await stopped_routes(settings)}
     topics, routes = Topics(settings.topic_prefix), load_routes(settings.routes_file)
-    known = [route for schema in routes.schemas() if (route := routes.find(schema.name)) is not None]
-    rows = [_row(route.record, topics.requests(route.domain), route.workflow, stopped.get(route.record)) for route in known]
+    rows = [_row(route.record, topics.requests(route.domain), route.workflow, stopped.get(route.record)) for route in routes.all()]
     # A topic that has records which cannot be read, or a route that is in the file no more.
     others = [left for left in stopped.values() if routes.find(left.route) is None]
     rows += [_row(left.route, left.topic, None, left) for left in others]

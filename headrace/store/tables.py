@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, LargeBinary, MetaData, String, Table, Text, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint, Uuid
 from sqlalchemy.types import TypeDecorator
 
 
@@ -27,7 +27,13 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-METADATA = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_name)s"})
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
 
 LEDGER = Table(
     "ledger",
@@ -59,6 +65,27 @@ BREAKERS = Table(
     Column("tripped_at", Instant, nullable=False),
 )
 """The ingress's: the routes that are stopped, in every process, until `headrace route resume` removes their row."""
+
+LEARNING_PATHS = Table(
+    "learning_paths",
+    METADATA,
+    Column("path_id", Uuid, primary_key=True),
+    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("user_id", String, nullable=False),
+    Column("category", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("level", String, nullable=False),
+    Column("learning_style", String, nullable=False),
+    Column("time_commitment_hours", Integer, nullable=False),
+    Column("duration_days", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("user_id", "category", "version"),
+)
+"""The learning domain's: the paths that were made, one row for each event; versions count within a user's category, which is its key.
+
+`path` is a `LearningPathResult` as JSON, whose version is this row's.
+"""
 
 COMPLETIONS = Table(
     "completions",

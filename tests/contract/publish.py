@@ -20,7 +20,10 @@ GOLDEN = Path(__file__).parent / "golden"
 SCHEMA_ID = 7
 """In the Confluent frame of every golden file."""
 
-EXAMPLES: dict[str, dict[str, Any]] = {"headrace.workflow.WorkflowCommandIssued": {"command": "pause"}}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "headrace.learning.LearningPathRequested": {"skill_level": "intermediate", "time_commitment_hours": 6},
+    "headrace.workflow.WorkflowCommandIssued": {"command": "pause"},
+}
 """By full name: values of fields for which the model refuses those of `example`."""
 
 _EXAMPLE_OF = {

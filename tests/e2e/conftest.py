@@ -1,8 +1,9 @@
-"""The whole system, started once for this tier: every part and every service, supervised."""
+"""The whole system, started once for this tier: every part and every service, supervised, and its traces collected."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import pytest_asyncio
 
 from headrace.settings import STATE_DIR_VARIABLE, Settings, load
 from headrace.stack.supervisor import Stack
+from tests.support.otlp import Collector, collecting
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class System:
 
     folder: Path
     settings: Settings
+    traces: Collector
 
     async def headrace(self, *arguments: str, stdin: str = "") -> Answer:
         return await run_headrace(self.folder, *arguments, stdin=stdin)
@@ -50,8 +53,11 @@ async def run_headrace(folder: Path, *arguments: str, stdin: str = "") -> Answer
 @pytest_asyncio.fixture(scope="package")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     folder = tmp_path_factory.mktemp("system")
-    async with Stack(folder):
+    async with collecting() as collector, contextlib.AsyncExitStack() as opened:
         with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
+            patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+            await opened.enter_async_context(Stack(folder))
             patch.setenv(STATE_DIR_VARIABLE, str(folder))
             settings = load()
-        yield System(folder, settings)
+        yield System(folder, settings, collector)

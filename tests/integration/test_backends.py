@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 from headrace.settings import Settings
 from tests.support import ai_servers
 from tests.support.ai_servers import Server, openai_error, openai_image, openai_moderation
+from workers import openai_client
 from workers.image.activities import ImageBackend
 from workers.image.backends import openai
 from workers.image.backends.huggingface import HuggingFaceBackend
@@ -42,7 +43,7 @@ async def backend(name: str, server: Server, seconds: float = 20.0) -> tuple[Ima
     """The backend, and its server's good answer."""
     if name == "huggingface":
         return HuggingFaceBackend(keyed(server), seconds=seconds), lambda: web.Response(body=ai_servers.png(), content_type="image/png")
-    return openai.OpenAIBackend(openai.client(keyed(server), seconds=seconds), "gpt-image-2.6-flare", seconds=seconds), openai_image
+    return openai.OpenAIBackend(openai_client.client(keyed(server), seconds=seconds), "gpt-image-2.6-flare", seconds=seconds), openai_image
 
 
 async def failure(name: str, server: Server, answer: Callable[[], object], seconds: float = 20.0) -> ApplicationError:
@@ -220,7 +221,9 @@ async def test_a_broken_body_is_retried(server: Server, name: str, number: int) 
 
 @BOTH
 async def test_without_a_key_nothing_is_asked_and_the_setting_is_named(server: Server, name: str) -> None:
-    made: ImageBackend = HuggingFaceBackend(Settings()) if name == "huggingface" else openai.OpenAIBackend(openai.client(Settings()), "m")
+    made: ImageBackend = (
+        HuggingFaceBackend(Settings()) if name == "huggingface" else openai.OpenAIBackend(openai_client.client(Settings()), "m")
+    )
     with pytest.raises(ApplicationError, match="HF_TOKEN" if name == "huggingface" else "OPENAI_API_KEY") as raised:
         await made.generate(DRAWING)
     assert (raised.value.type, raised.value.non_retryable) == ("BackendNotConfigured", True)
@@ -228,7 +231,7 @@ async def test_without_a_key_nothing_is_asked_and_the_setting_is_named(server: S
 
 
 async def test_moderation_gives_its_categories_as_the_reason(server: Server) -> None:
-    client = openai.client(keyed(server))
+    client = openai_client.client(keyed(server))
     assert client is not None
     async with client:
         moderation = openai.OpenAIModeration(client)
@@ -248,7 +251,7 @@ async def test_moderation_gives_its_categories_as_the_reason(server: Server) -> 
     ("text", "kind"), [("<html>", "text/html"), ('{"results', "application/json"), ('{"id": "m", "results": []}', "application/json")]
 )
 async def test_a_moderation_that_cannot_be_read_is_no_pass(server: Server, text: str, kind: str) -> None:
-    client = openai.client(keyed(server))
+    client = openai_client.client(keyed(server))
     assert client is not None
     server.answer = lambda: web.Response(text=text, content_type=kind)
     async with client:

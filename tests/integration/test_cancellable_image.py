@@ -16,6 +16,7 @@ from schemas.image import ImageGenerationResult
 from tests.support.eventually import eventually
 from tests.support.image_runs import FakeBackend, FakeStore, HeldBackend, start_cancellable, working
 from tests.support.runs import FakeNotifier, ended
+from workers import openai_client
 from workers.image.activities import StoredObject
 from workers.image.backends import openai
 from workers.image.models import ImageStatus
@@ -116,7 +117,7 @@ async def test_a_cancel_ends_the_http_call_that_costs_money(client: Client) -> N
 
     server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    api = openai.client(Settings(openai_api_key=SecretStr("k"), openai_base_url=url))
+    api = openai_client.client(Settings(openai_api_key=SecretStr("k"), openai_base_url=url))
     assert api is not None
     notifier = FakeNotifier()
     async with server, api, working(client, openai.OpenAIBackend(api, "m"), FakeStore(), notifier):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -143,7 +144,9 @@ async def test_process_publishes_and_ends_cleanly_on_sigterm(settings: Settings,
         process.send_signal(signal.SIGTERM)
         code, log = await ended(process)
     assert code == 0, log
-    assert log.count('"event":"record_published"') == 2
+    published = [line for line in map(json.loads, log.splitlines()) if line["event"] == "record_published"]
+    assert {line["activity"] for line in published} == {names.SEND_COMPLETION, names.UPDATE_HISTORY}
+    assert all(line["workflow"] == "PublishBoth" and line["event_id"] and line["workflow_id"] for line in published)
     assert "https://example.org" not in log
     wire = Wire(Catalog(shipped()))
     async with contextlib.aclosing(completions(settings, wire, ["image"])) as found:

@@ -6,6 +6,7 @@ The old ones stay: runs in flight may be of any of them.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from headrace.lifecycle import leave
-from tests.replay import image
+from tests.replay import image, learning
 from tests.support.runs import Cases
 
 FOLDER = Path(__file__).parent / "histories"
 
-CASES: dict[str, Cases] = {**image.CASES}
+CASES: dict[str, Cases] = {**image.CASES, **learning.CASES}
 """By workflow and by how it ends: each starts a run and comes back when it has ended."""
 
 
@@ -37,6 +38,8 @@ async def main(workflows: list[str]) -> None:
                     (await handle.fetch_history())
                     .to_json()
                     .replace(f"{FOLDER.parents[2]}/", "")  # stack traces name this machine's folders
+                    .replace(f"{Path(sys.prefix).parent}/", "")  # and those of an environment that lies elsewhere
+                    .replace(f"@{socket.gethostname()}", "@machine")  # and each worker's identity its name
                 )
 
 

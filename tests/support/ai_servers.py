@@ -78,3 +78,9 @@ def openai_moderation(*, flagged: bool) -> web.Response:
     scores = {name: 0.9 if hit else 0.1 for name, hit in categories.items()}
     result = {"flagged": flagged, "categories": categories, "category_scores": scores, "category_applied_input_types": {}}
     return web.json_response({"id": "modr-1", "model": "omni-moderation-latest", "results": [result]})
+
+
+def openai_chat(content: str | None, *, refusal: str | None = None, finish_reason: str = "stop") -> web.Response:
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
+    return web.json_response({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})

@@ -22,8 +22,12 @@ MODELS: dict[str, type[Model]] = {**REQUESTS, **COMMANDS, **COMPLETIONS, **EVENT
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(lambda text: bool(text.strip()))
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(milliseconds)  # noqa: DTZ001 - by `timezones`
 
-_BY_NAME = {"size": st.sampled_from(["1024x1024", "1536x1024", "1024x1536"])}
-"""Fields whose model refuses most texts: what every backend offers."""
+_BY_NAME: dict[str, st.SearchStrategy[Any]] = {
+    "size": st.sampled_from(["1024x1024", "1536x1024", "1024x1536"]),
+    "category": st.text("abcäß中 -9", min_size=1, max_size=100).map(lambda text: f"x{text}"[:100]),
+    "time_commitment_hours": st.integers(1, 80),
+}
+"""Fields whose model refuses most values: what is offered, what is in range."""
 _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXTS,
     bool: st.booleans(),

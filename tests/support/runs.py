@@ -16,6 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from headrace.interceptors import Observed
 from schemas import names
 from schemas.completion import Published, SendCompletion, UpdateHistory
 from schemas.request import Origin
@@ -82,7 +83,8 @@ async def working(
     notifying = Worker(client, task_queue=names.QUEUE_NOTIFICATIONS, activities=[notifier.send, notifier.notify, notifier.record])
     async with contextlib.AsyncExitStack() as running:
         await running.enter_async_context(notifying)
-        for worker in build_workers(client, DOMAINS[domain], activities, *([slots] if slots else [])):
+        slot = {"max_activities": slots} if slots else {}
+        for worker in build_workers(client, DOMAINS[domain], activities, [Observed(domain)], **slot):
             await running.enter_async_context(worker)
         yield
 

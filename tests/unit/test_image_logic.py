@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.image.backends.pictures import retry_after
+from workers.answers import retry_after
 from workers.image.logic import ContentFilterError, load_filter, object_key, validate
 from workers.image.models import PromptCheck
 

@@ -28,6 +28,12 @@ def test_a_setting_that_cannot_be_used_is_named_and_not_repeated(
     assert value not in str(raised.value) or value == "-1"
 
 
+def test_several_modules_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADRACE_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("HEADRACE_WORKER_MODULES", "acme.orders, acme.billing,")
+    assert load().worker_modules == ("acme.orders", "acme.billing")
+
+
 def test_the_environment_is_stronger_than_the_stacks_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("HEADRACE_KAFKA_BOOTSTRAP_SERVERS=file:1\nTEMPORAL_ADDRESS=file:2\n")
     monkeypatch.setenv("HEADRACE_STATE_DIR", str(tmp_path))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from headrace import s3
 from headrace.settings import Settings
+from workers import openai_client
 from workers.domain import Activities
 from workers.image.activities import ImageActivities
 from workers.image.backends import openai
@@ -19,7 +20,7 @@ from workers.image.storage import S3Images
 @contextlib.asynccontextmanager
 async def activities(settings: Settings) -> AsyncIterator[Activities]:
     content_filter = load_filter(settings.content_filter_file)
-    storage, client = s3.client(settings), openai.client(settings)
+    storage, client = s3.client(settings), openai_client.client(settings)
     try:
         acts = ImageActivities(
             {

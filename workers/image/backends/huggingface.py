@@ -15,8 +15,9 @@ from temporalio.exceptions import ApplicationError
 from headrace.settings import Settings
 from schemas.errors import FailureType, bounded
 from schemas.image import parse_size
+from workers.answers import not_configured, sort_answer, unavailable
 from workers.image.activities import Picture
-from workers.image.backends.pictures import not_configured, read_picture, sort_answer, unavailable
+from workers.image.backends.pictures import read_picture
 from workers.image.logic import styled
 from workers.image.models import Drawing
 

@@ -1,0 +1,164 @@
+"""A Kafka broker that refuses the wrong credentials: SASL, TLS and mutual TLS on one node, with certificates made for the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package exports them without saying so
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from headrace.settings import Settings
+from headrace.stack import kafka
+from headrace.stack.part import answers
+from headrace.stack.ports import LOOPBACK, Ports
+from headrace.stack.state import StateFolder
+from tests.support.eventually import eventually
+
+USER, PASSWORD = "app", "app-secret-5f3c"
+LISTENERS = {"SASL": "SASL_PLAINTEXT", "SASLSSL": "SASL_SSL", "TLS": "SSL", "MTLS": "SSL"}
+_LOGIN = "org.apache.kafka.common.security"
+_MECHANISMS = {
+    "PLAIN": f'{_LOGIN}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
+    "SCRAM-SHA-256": f"{_LOGIN}.scram.ScramLoginModule required;",
+    "SCRAM-SHA-512": f"{_LOGIN}.scram.ScramLoginModule required;",
+    "OAUTHBEARER": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule required;",
+}
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority of the test's own."""
+
+    folder: Path
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def make(cls, folder: Path, name: str = "authority") -> Authority:
+        folder.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = _builder(name, name, key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        authority = cls(folder, key, made.sign(key, hashes.SHA256()))
+        authority.file.write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
+        return authority
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "authority.pem"
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Files of a certificate for loopback and of its key, which is also in the first together with the authority's."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))])
+        issuer = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        made = _builder(name, str(issuer), key.public_key()).add_extension(names, critical=False).sign(self.key, hashes.SHA256())
+        # PKCS#8: Kafka refuses the other form.
+        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        chain = made.public_bytes(serialization.Encoding.PEM) + self.certificate.public_bytes(serialization.Encoding.PEM)
+        certificate, private = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        certificate.write_bytes(secret + chain)
+        private.write_bytes(secret)
+        return certificate, private
+
+
+def _builder(subject: str, issuer: str, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+
+
+@dataclass(frozen=True)
+class SecureKafka:
+    addresses: dict[str, str]
+    """By listener: PLAINTEXT and those of `LISTENERS`."""
+    authority: Authority
+
+    def settings(self, listener: str, **given: object) -> Settings:
+        own = {"kafka_bootstrap_servers": self.addresses[listener], "kafka_security_protocol": LISTENERS.get(listener, "PLAINTEXT")}
+        return Settings.model_validate({**own, **given})
+
+
+@contextlib.asynccontextmanager
+async def secure_kafka(folder: Path) -> AsyncIterator[SecureKafka]:
+    with contextlib.ExitStack() as opened:
+        authority = Authority.make(folder / "certificates")
+        certificate, _ = authority.issue("broker")
+        state = StateFolder(folder / "state")
+        state.temporary.mkdir(parents=True)
+        chosen = opened.enter_context(contextlib.closing(Ports()))
+        ports = {name: chosen.choose(name).port for name in ("kafka", "kafka-controller", *LISTENERS)}
+        part = await kafka.prepare(state, ports, lambda _: None)
+        addresses = {"PLAINTEXT": part.address or "", **{name: f"{LOOPBACK}:{ports[name]}" for name in LISTENERS}}
+        properties = part.folder / "server.properties"
+        properties.write_text(properties.read_text() + _properties(addresses, ports["kafka-controller"], certificate, authority.file))
+        with (folder / "kafka.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *part.command, env=dict(part.environment), cwd=part.folder, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            await eventually(lambda: _is_up(process, addresses["PLAINTEXT"], folder / "kafka.log"), timeout=60)
+            await asyncio.to_thread(_make_users, addresses["PLAINTEXT"])
+            yield SecureKafka(addresses, authority)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+def _properties(addresses: dict[str, str], controller: int, certificate: Path, authority: Path) -> str:
+    """Of a repeated property the last one counts: these replace the plain broker's."""
+    offered = ",".join(f"{name}://{address}" for name, address in addresses.items())
+    lines = {
+        "listeners": f"{offered},CONTROLLER://{LOOPBACK}:{controller}",
+        "advertised.listeners": offered,
+        "listener.security.protocol.map": ",".join(
+            ["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT", *(f"{name}:{protocol}" for name, protocol in LISTENERS.items())]
+        ),
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(certificate),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority),
+        "listener.name.mtls.ssl.client.auth": "required",
+    }
+    for listener in ("sasl", "saslssl"):
+        lines[f"listener.name.{listener}.sasl.enabled.mechanisms"] = ",".join(_MECHANISMS)
+        for mechanism, login in _MECHANISMS.items():
+            lines[f"listener.name.{listener}.{mechanism.lower()}.sasl.jaas.config"] = login
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+async def _is_up(process: asyncio.subprocess.Process, address: str, log: Path) -> bool:
+    assert process.returncode is None, log.read_text()[-3000:]
+    async with httpx.AsyncClient() as client:
+        return await answers(f"tcp://{address}", client)
+
+
+def _make_users(address: str) -> None:
+    """SCRAM users live in the cluster, not in its configuration."""
+    admin = AdminClient({"bootstrap.servers": address})
+    for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+        user = UserScramCredentialUpsertion(USER, ScramCredentialInfo(mechanism, 4096), PASSWORD.encode())
+        for made in admin.alter_user_scram_credentials([user]).values():
+            made.result(30)
