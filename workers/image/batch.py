@@ -31,7 +31,7 @@ _COMPLETED = "headrace.image.BatchImageGenerationCompleted"
 
 IN_FLIGHT = 20
 PAGE = 100
-"""Children of one run; then it continues as new, so that no history grows beyond some hundred events."""
+"""Children of one run; then it continues as new, so that no history grows beyond five hundred events."""
 CHILD_TIMEOUT = timedelta(minutes=5)
 _MESSAGE = 300
 """Characters of a prompt's error: 500 of them must fit beside each other."""
