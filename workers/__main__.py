@@ -26,7 +26,6 @@ from workers.modules import known_domains
 log = structlog.get_logger(__name__)
 
 _GRACE = timedelta(seconds=10)
-_MAX_ACTIVITIES = 32
 _CANCEL_REACHES = timedelta(seconds=2)
 """How late an activity may learn that it was cancelled: the answer to a heartbeat says so, and this is the least between two."""
 # Our own light modules are imported once for the process and not again for each run: a third of a run's Python time.
@@ -39,12 +38,7 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def build_workers(
-    client: Client,
-    domain: Domain,
-    activities: Activities,
-    interceptors: Sequence[Interceptor] = (),
-    *,
-    max_activities: int = _MAX_ACTIVITIES,
+    client: Client, domain: Domain, activities: Activities, interceptors: Sequence[Interceptor] = (), *, max_activities: int = 32
 ) -> list[Worker]:
     """One worker for each of the domain's queues."""
     return [
@@ -81,7 +75,7 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
             if only not in (None, name):
                 continue
             activities = await opened.enter_async_context(domain.activities(settings))
-            for worker in build_workers(client, domain, activities, [Observed(name)]):
+            for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=domain.max_activities(settings)):
                 await opened.enter_async_context(worker)
                 log.info("worker_started", queue=worker.task_queue)
         running = True

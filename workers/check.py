@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from temporalio import workflow
 
@@ -117,7 +118,9 @@ def _fields_problem(route: Route, model: type[Request]) -> str | None:
 
 
 def _model_of(annotation: Any) -> type[Request] | None:
-    """`M` of `Accepted[M]`, or of a subclass, which may have more for the runs that continue as new."""
+    """`M` of `Accepted[M]` or a subclass, which may have more for runs that continue as new; also where it may be None, for a schedule."""
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        annotation = next((each for each in get_args(annotation) if each is not NoneType), None)
     if not isinstance(annotation, type) or not issubclass(annotation, Accepted):
         return None
     model = annotation.model_fields["request"].annotation

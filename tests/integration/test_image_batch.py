@@ -76,7 +76,7 @@ async def test_a_bad_prompt_is_null_at_its_index_and_the_others_are_drawn(client
     }
     assert "at most 4000 characters" in result.errors[2].message
     assert told(notifier) == ("SUCCEEDED", result), "and no child tells anything by itself"
-    assert [recorded.entry.workflow_id for recorded in notifier.history] == [handle.id]
+    assert [(recorded.entry.workflow_id, recorded.entry.backend) for recorded in notifier.history] == [(handle.id, "local")]
 
 
 async def test_children_have_the_ids_queue_time_out_and_fairness_that_were_agreed(client: Client) -> None:

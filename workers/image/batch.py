@@ -60,7 +60,8 @@ class BatchImageGenerationWorkflow(Controlled):
 
     @workflow.run
     async def run(self, accepted: AcceptedBatch) -> BatchImageGenerationResult:
-        return await concluded(accepted, _COMPLETED, self._work(accepted), partial=self._result, since=self._since)
+        about = {"backend": accepted.request.backend}
+        return await concluded(accepted, _COMPLETED, self._work(accepted), partial=self._result, history=lambda _: about, since=self._since)
 
     async def _work(self, accepted: AcceptedBatch) -> BatchImageGenerationResult:
         try:

@@ -105,4 +105,4 @@ async def _generate(request: ImageGenerationRequested) -> GeneratedImage:
 def about(request: ImageGenerationRequested, result: ImageGenerationResult | None) -> dict[str, Any]:
     """The history entry's own fields."""
     stored = result.model_dump(include={"key", "url", "size_bytes", "sha256"}) if result else {}
-    return {"prompt": request.prompt, **stored}
+    return {"prompt": request.prompt, "backend": request.backend, **stored}
