@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,9 @@ from temporalio.client import Client
 from headrace import kafka, setup, temporal
 from headrace.settings import Settings
 from schemas import codec
+from schemas.catalog import AVRO
 from schemas.ids import workflow_id
+from schemas.routes import SHIPPED
 from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
@@ -54,7 +57,14 @@ COMPLETED = {
     "requested_at": fields()["requested_at"],
     "completed_at": fields()["requested_at"],
 }
-BATCH = {key: value for key, value in fields().items() if key not in ("prompt", "negative_prompt")} | {"prompts": ["one", "two"]}
+CANCELLABLE = "headrace.image.CancellableImageGenerationRequested"
+"""The one record that has no route in this file."""
+
+
+def batch(prompts: list[str]) -> bytes:
+    given = {key: value for key, value in fields().items() if key not in ("prompt", "negative_prompt")}
+    return framed({**given, "prompts": prompts}, "headrace.image.BatchImageGenerationRequested")
+
 
 BAD = {
     "not avro": Bad(b"\x89PNG\r\n\x1a\n, and more", "undecodable", "neither Avro single-object encoding"),
@@ -65,9 +75,10 @@ BAD = {
     "trailing bytes": Bad(value() + b"\x00", "undecodable", "1 bytes follow the end"),
     "truncated": Bad(value()[:-3], "undecodable", "not a headrace.image.ImageGenerationRequested"),
     "not a request": Bad(framed(COMPLETED, "headrace.image.ImageGenerationCompleted"), "unroutable", "no route is for the record"),
-    "no route": Bad(
-        framed(BATCH, "headrace.image.BatchImageGenerationRequested"), "unroutable", "no route is for the record", rejected=True
-    ),
+    "no route": Bad(framed(fields(), CANCELLABLE), "unroutable", "no route is for the record", rejected=True),
+    "no prompts": Bad(batch([]), "invalid", "prompts: List should have at least 1 item", rejected=True),
+    "501 prompts": Bad(batch(["A mill"] * 501), "invalid", "prompts: List should have at most 500 items", rejected=True),
+    "prompts without room": Bad(batch(["\x01" * 400] * 500), "invalid", "send several batches", rejected=True),
     "empty prompt": Bad(value(prompt=""), "invalid", "prompt: String should have at least 1", rejected=True),
     "blank prompt": Bad(value(prompt="  \n"), "invalid", "the prompt is blank", rejected=True),
     "long prompt": Bad(value(prompt="x" * 5000), "invalid", "prompt: String should have at most 4000", rejected=True),
@@ -104,8 +115,14 @@ class Outcome:
 async def outcome(stack_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outcome]:
     name = f"t{uuid4().hex[:12]}"
     given = {key.lower().removeprefix("headrace_"): found for key, found in stack_environment.items()}
-    database = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('bad')}/headrace.db"
-    own = {"topic_prefix": f"{name}.", "ingress_group": name, "s3_bucket": name, "database_url": database}
+    folder = tmp_path_factory.mktemp("bad")
+    own = {
+        "topic_prefix": f"{name}.",
+        "ingress_group": name,
+        "s3_bucket": name,
+        "database_url": f"sqlite+aiosqlite:///{folder}/headrace.db",
+    }
+    own["routes_file"] = str(_routes(folder / "routes.toml"))
     settings = Settings.model_validate({**given, **own})
     await setup.run(settings, lambda _: None)
     topics = Topics(settings.topic_prefix)
@@ -129,6 +146,14 @@ async def outcome(stack_environment: dict[str, str], tmp_path_factory: pytest.Te
         read = codec.decode_body(completion.value[10:], ingress.CATALOG.by_fingerprint(completion.value[2:10]))  # type: ignore[arg-type]
         completions[str(read["event_id"])] = {**read, "key": completion.key, "headers": dict(completion.headers)}
     yield Outcome(dead, completions, places, good, await temporal.connect(settings))
+
+
+def _routes(path: Path) -> Path:
+    """The shipped ones but one."""
+    head, *routes = SHIPPED.read_text().split("[[route]]")
+    kept = [route for route in routes if CANCELLABLE not in route]
+    path.write_text("[[route]]".join([head, *kept]).replace('"avro/', f'"{AVRO}/'))
+    return path
 
 
 async def _send_nothing(producer: AIOKafkaProducer, topic: str) -> Any:
