@@ -106,7 +106,6 @@ class FailureType(StrEnum):
     ARCHIVE_UNVERIFIED = "ArchiveUnverified"
     """What was read back is not what was written; nothing was deleted."""
     TIMED_OUT = "TimedOut"
-    TERMINATED = "Terminated"
     """Of a child: somebody ended its run from outside."""
     ALREADY_STARTED = "AlreadyStarted"
     """Of a child: its run exists, and it does not run twice."""
