@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from headrace import health, temporal
 from headrace.idempotent import IdempotentProducer
@@ -24,6 +25,7 @@ from headrace.wire import Wire
 from notifier.history import HistoryActivities
 from notifier.producer import OnceProducer
 from notifier.publish import CompletionActivities
+from notifier.redriving import WORKFLOWS, redriving
 from schemas import names
 from schemas.catalog import Catalog, shipped
 from schemas.topics import Topics
@@ -44,7 +46,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await until_there("database", lambda: _tables(database), stop)
             activities = await stack.enter_async_context(publishing(settings, database, stop))
             client = await until_there("temporal", lambda: temporal.connect(settings), stop)
-            worker = build_worker(client, names.QUEUE_NOTIFICATIONS, activities)
+            activities += await stack.enter_async_context(redriving(settings, database, client, stop))
+            worker = build_worker(client, names.QUEUE_NOTIFICATIONS, activities, WORKFLOWS)
             ready = True
             log.info("notifier_started", queue=names.QUEUE_NOTIFICATIONS)
             await _run(worker, stop)
@@ -70,8 +73,16 @@ async def publishing(settings: Settings, database: AsyncEngine, stop: asyncio.Ev
         ]
 
 
-def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]]) -> Worker:
-    return Worker(client, task_queue=queue, activities=activities, max_concurrent_activities=200, graceful_shutdown_timeout=_GRACE)
+def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]], workflows: Sequence[type] = ()) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=workflows,
+        activities=activities,
+        workflow_runner=SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("schemas", "notifier")),
+        max_concurrent_activities=200,
+        graceful_shutdown_timeout=_GRACE,
+    )
 
 
 async def _tables(database: AsyncEngine) -> None:

@@ -85,6 +85,7 @@ class CompletionActivities:
                 time=completion.completed_at,
                 subject=str(completion.event_id),
                 traceparent=command.traceparent,
+                generation=command.generation,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Names that Temporal keeps: task queues, the notifier's activities, search attributes. Runs in flight rest on them: never renamed."""
+"""Names that Temporal keeps: task queues, workflows and activities of the notifier, search attributes. Runs rest on them: never renamed."""
 
 QUEUE_NOTIFICATIONS = "project-ai-notifications"
 QUEUE_HIGH_PRIORITY = "project-ai-high-priority"
@@ -16,3 +16,10 @@ SEND_COMPLETION = "send_completion_notification"
 NOTIFY_USER = "notify_user"
 """The same under the name that the learning path gives it."""
 UPDATE_HISTORY = "update_generation_history"
+
+REDRIVE_WORKFLOW = "RedriveWorkflow"
+REDRIVE_DEAD_LETTERS = "redrive_dead_letters"
+RERUN_WORKFLOW = "RerunFailedWorkflow"
+RERUN_FAILED_RUNS = "rerun_failed_runs"
+QUERY_PROGRESS = "progress"
+"""Of both."""

@@ -76,7 +76,7 @@ async def _tell(
         return
     domain = completed.split(".")[-2]
     completion = Completion[Any](
-        completion_id=completion_id(request.event_id),
+        completion_id=completion_id(request.event_id, accepted.generation),
         event_id=request.event_id,
         user_id=request.user_id,
         workflow_id=info.workflow_id,
@@ -89,14 +89,16 @@ async def _tell(
         completed_at=now,
     )
     entry = History(
-        history_id=history_id(request.event_id),
+        history_id=history_id(request.event_id, accepted.generation),
         domain=domain,
         recorded_at=now,
         **completion.model_dump(include={"event_id", "user_id", "workflow_id", "run_id", "status", "error"}),
         **history(result),
     )
     carried = {"key": origin.key, "traceparent": origin.traceparent}
-    sending = SendCompletion(domain=domain, record=completed, completion=completion.model_dump(mode="json"), **carried)
+    sending = SendCompletion(
+        domain=domain, record=completed, completion=completion.model_dump(mode="json"), generation=accepted.generation, **carried
+    )
     await _announce_shielded(sending, UpdateHistory(entry=entry, **carried), send)
 
 
