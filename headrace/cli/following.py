@@ -43,7 +43,7 @@ async def show_progress(settings: Settings, identity: str, *, follow: bool, as_j
             await (follow_redrive if kind is Progress else follow_rerun)(settings, client, identity, as_json=as_json)
             return
         status = (await handle.describe()).status
-        state = status.name.lower() if status else "unknown"
+        state = status.name.lower().replace("canceled", "cancelled") if status else "unknown"
         told = await _asked(handle, kind)
     if told is None:
         raise CommandError(Exit.UNREACHABLE, f"{identity} is {state}, and no notifier answers for it: is one running? `headrace notifier`")

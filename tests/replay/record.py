@@ -13,12 +13,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from headrace.lifecycle import leave
-from tests.replay import image
+from tests.replay import image, redrive
 from tests.support.runs import Cases
 
 FOLDER = Path(__file__).parent / "histories"
 
-CASES: dict[str, Cases] = {**image.CASES}
+CASES: dict[str, Cases] = {**image.CASES, **redrive.CASES}
 """By workflow and by how it ends: each starts a run and comes back when it has ended."""
 
 
