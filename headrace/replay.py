@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError
+from aiokafka.structs import OffsetAndMetadata
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -26,6 +31,9 @@ from schemas.redrive import Range
 _AT_ONCE = 500
 _ASKED_AT_ONCE = 50
 """Event IDs in one query of Temporal's visibility."""
+_NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+"""What a broker answers that has just started, or has not had a group before."""
+_COORDINATOR_SECONDS = 10.0
 _NOT_ACCEPTED = ("pending", "rejected")
 """Dispositions of the ledger under which an event is started when it comes again."""
 
@@ -154,7 +162,20 @@ async def committed(settings: Settings) -> dict[TopicPartition, int]:
     admin = kafka.admin(settings)
     try:
         await admin.start()
-        offsets = await admin.list_consumer_group_offsets(settings.ingress_group)
+        offsets = await _offsets(admin, settings.ingress_group)
     finally:
         await admin.close()
     return {partition: found.offset for partition, found in offsets.items() if found.offset >= 0}
+
+
+async def _offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            found: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
+        except _NOT_YET:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return found
