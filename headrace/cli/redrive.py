@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from headrace import breakers, reading
 from headrace.cli.dead_letters import Filters
@@ -160,7 +160,7 @@ class _Histogram:
             for row in rows:
                 print(json.dumps(row))
             return
-        table = Table("by", "", "count", "", box=None, pad_edge=False)
+        table = Table("by", Column("", overflow="fold"), "count", "", box=None, pad_edge=False)
         for row in rows:
             table.add_row(*(str(each) for each in row.values()))
         Console().print(table)
