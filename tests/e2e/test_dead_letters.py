@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,6 +29,23 @@ from tests.support.ingress import fields, framed
 TOPIC, DEAD = "image.requests", "image.requests.dlq"
 
 
+Command = Callable[..., Awaitable[Answer]]
+
+
+@pytest.fixture
+def here(system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process, for what is asked many times: a process of its own costs a second of CPU."""
+    monkeypatch.setenv(STATE_DIR_VARIABLE, str(system.folder))
+
+    async def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        code = await asyncio.to_thread(main, list(arguments))
+        said = capsys.readouterr()
+        return Answer(int(code), said.out, said.err)
+
+    return run
+
+
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
@@ -44,22 +62,22 @@ async def bury(
     return f"{place.topic}:{place.partition}:{place.offset}"
 
 
-async def completed(system: System, event_id: UUID) -> dict[str, Any]:
-    answer = await system.headrace("completions", "image", "--event-id", str(event_id), "--follow", "--json")
+async def completed(here: Command, event_id: UUID) -> dict[str, Any]:
+    answer = await here("completions", "image", "--event-id", str(event_id), "--follow", "--json")
     assert answer.code == 0, answer.err
     return lines(answer.out)[0]
 
 
-async def listed(system: System, event_id: UUID, *more: str) -> list[dict[str, Any]]:
-    answer = await system.headrace("dlq", "list", "--event-id", str(event_id), "--json", *more)
+async def listed(here: Command, event_id: UUID, *more: str) -> list[dict[str, Any]]:
+    answer = await here("dlq", "list", "--event-id", str(event_id), "--json", *more)
     assert answer.code == 0, answer.err
     return lines(answer.out)
 
 
-async def test_a_dead_letter_is_listed_shown_sent_again_once_and_then_completed(system: System) -> None:
+async def test_a_dead_letter_is_listed_shown_sent_again_once_and_then_completed(system: System, here: Command) -> None:
     event_id = uuid4()
     place = await bury(system, framed(fields(event_id=event_id)))
-    [found] = await listed(system, event_id)
+    [found] = await listed(here, event_id)
     topic, partition, offset = place.split(":")
     time = found.pop("time")
     assert datetime.fromisoformat(time).tzinfo is not None
@@ -93,24 +111,24 @@ async def test_a_dead_letter_is_listed_shown_sent_again_once_and_then_completed(
         ("route", "headrace.image.ImageGenerationRequested", 1),
         ("age", "less than an hour", 1),
     }
-    assert [found["state"] for found in await listed(system, event_id)] == ["open"]
+    assert [found["state"] for found in await listed(here, event_id)] == ["open"]
 
     sent = await system.headrace("dlq", "redrive", "--event-id", str(event_id), "--json")
     assert sent.code == 0, sent.err
     [done] = lines(sent.out)
     assert (done["sent"], done["parked"]) == (1, 0)
-    assert (await completed(system, event_id))["status"] == "SUCCEEDED"
-    assert await listed(system, event_id) == []
-    [known] = await listed(system, event_id, "--all")
+    assert (await completed(here, event_id))["status"] == "SUCCEEDED"
+    assert await listed(here, event_id) == []
+    [known] = await listed(here, event_id, "--all")
     assert known["state"] == "redriven"
-    after = lines((await system.headrace("dlq", "show", place, "--json")).out)[0]
+    after = lines((await here("dlq", "show", place, "--json")).out)[0]
     assert (after["to_topic"], after["to_partition"]) == (TOPIC, 2)
     assert f"redrive-{after['redrive_id']}" == done["workflow_id"]
-    again = await system.headrace("dlq", "redrive", "--event-id", str(event_id))
+    again = await here("dlq", "redrive", "--event-id", str(event_id))
     assert (again.code, "no open dead letter is one of these" in again.err) == (3, True)
 
 
-async def test_a_redrive_is_detached_watched_and_cancelled(system: System) -> None:
+async def test_a_redrive_is_detached_watched_and_cancelled(system: System, here: Command) -> None:
     key = f"slow-{uuid4()}"
     for _ in range(4):
         await bury(system, b"not Avro", key=key.encode(), reason=Reason.UNDECODABLE)
@@ -119,7 +137,7 @@ async def test_a_redrive_is_detached_watched_and_cancelled(system: System) -> No
     identity = started.out.strip()
 
     async def running() -> bool:
-        answer = await system.headrace("dlq", "progress", identity, "--json")
+        answer = await here("dlq", "progress", identity, "--json")
         return answer.code == 0 and lines(answer.out)[0]["state"] == "running"
 
     await eventually(running, timeout=60)
@@ -153,16 +171,16 @@ async def test_a_stopped_route_is_named_with_the_command_that_resumes_it(system:
     assert f"headrace route resume {route.route}" in answer.err
 
 
-async def test_a_failed_run_is_started_anew_and_its_completion_names_the_generation(system: System) -> None:
+async def test_a_failed_run_is_started_anew_and_its_completion_names_the_generation(system: System, here: Command) -> None:
     request = {"user_id": "again", "prompt": "how to make a pipe bomb", "backend": "local", "size": "128x128"}
     produced = await system.headrace("produce", "ImageGenerationRequested", "--json", "-", stdin=json.dumps(request))
     event_id = UUID(produced.out.strip())
-    first = await completed(system, event_id)
+    first = await completed(here, event_id)
     assert (first["status"], first["error"]["code"]) == ("FAILED", "ContentPolicyViolation")
     selected = ("dlq", "redrive", "--rerun-failed", "--event-id", str(event_id), "--json")
 
     async def visible() -> bool:
-        dry = await system.headrace(*selected, "--dry-run")
+        dry = await here(*selected, "--dry-run")
         return dry.code == 0 and lines(dry.out)[0]["codes"] == {"ContentPolicyViolation": 1}
 
     await eventually(visible, timeout=60)
@@ -173,7 +191,7 @@ async def test_a_failed_run_is_started_anew_and_its_completion_names_the_generat
     assert lines(rerun.out)[0]["started"] == 1
 
     async def both() -> list[dict[str, Any]]:
-        every = lines((await system.headrace("completions", "image", "--json")).out)
+        every = lines((await here("completions", "image", "--json")).out)
         found = [completion for completion in every if completion["event_id"] == str(event_id)]
         return found if len(found) == 2 else []
 
@@ -183,7 +201,7 @@ async def test_a_failed_run_is_started_anew_and_its_completion_names_the_generat
     assert len({completion["workflow_id"] for completion in of_both}) == 1
 
 
-async def test_replay_says_what_it_would_start_and_then_starts_it(system: System) -> None:
+async def test_replay_says_what_it_would_start_and_then_starts_it(system: System, here: Command) -> None:
     request = {"user_id": "replay", "prompt": "Twice", "backend": "local", "size": "128x128"}
     begun = datetime.now(UTC).isoformat()
     event_ids = [
@@ -191,23 +209,23 @@ async def test_replay_says_what_it_would_start_and_then_starts_it(system: System
         for _ in range(2)
     ]
     for event_id in event_ids:
-        await completed(system, event_id)
-    await eventually(lambda: outcomes(system, begun, event_ids, "duplicate"), timeout=60)
+        await completed(here, event_id)
+    await eventually(lambda: outcomes(here, begun, event_ids, "duplicate"), timeout=60)
     database = engine(system.settings.database_url)
     async with database.begin() as connection:
         await connection.execute(delete(LEDGER).where(LEDGER.c.event_id == event_ids[0]))
     await database.dispose()
     # Temporal still knows its run.
-    await eventually(lambda: outcomes(system, begun, event_ids, "duplicate"), timeout=60)
+    await eventually(lambda: outcomes(here, begun, event_ids, "duplicate"), timeout=60)
     client = await temporal.connect(system.settings)
     await client.workflow_service.delete_workflow_execution(deletion(client.namespace, f"image-{event_ids[0]}"))
-    await eventually(lambda: outcomes(system, begun, event_ids[:1], "start"), timeout=60)
+    await eventually(lambda: outcomes(here, begun, event_ids[:1], "start"), timeout=60)
     unasked = await system.headrace("replay", TOPIC, "--from", begun)
     assert (unasked.code, "--yes does it" in unasked.err) == (2, True)
     done = await system.headrace("replay", TOPIC, "--from", begun, "--yes", "--json")
     assert done.code == 0, done.err
     assert lines(done.out)[-1] == {"sent": 1}
-    await eventually(lambda: outcomes(system, begun, event_ids, "duplicate"), timeout=60)
+    await eventually(lambda: outcomes(here, begun, event_ids, "duplicate"), timeout=60)
 
 
 def deletion(namespace: str, workflow_id: str) -> Any:
@@ -217,24 +235,14 @@ def deletion(namespace: str, workflow_id: str) -> Any:
     return DeleteWorkflowExecutionRequest(namespace=namespace, workflow_execution=WorkflowExecution(workflow_id=workflow_id))
 
 
-async def outcomes(system: System, begun: str, event_ids: list[UUID], expected: str) -> bool:
-    answer = await system.headrace("replay", TOPIC, "--from", begun, "--plan", "--json")
+async def outcomes(here: Command, begun: str, event_ids: list[UUID], expected: str) -> bool:
+    answer = await here("replay", TOPIC, "--from", begun, "--plan", "--json")
     assert answer.code == 0, answer.err
     found = {row["event_id"]: row["outcome"] for row in lines(answer.out)}
     return all(found.get(str(event_id)) == expected for event_id in event_ids)
 
 
-async def here(system: System, *arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Answer:
-    """The command in this process: a process of its own for each of many costs a minute."""
-    monkeypatch.setenv(STATE_DIR_VARIABLE, str(system.folder))
-    code = await asyncio.to_thread(main, list(arguments))
-    said = capsys.readouterr()
-    return Answer(int(code), said.out, said.err)
-
-
-async def test_wrong_usage_ends_with_2_and_a_sentence(
-    system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_wrong_usage_ends_with_2_and_a_sentence(here: Command) -> None:
     for arguments, says in (
         (("dlq", "list", "--reason", "bad"), "Invalid value for '--reason'"),
         (("dlq", "list", "--topic", "nowhere"), "'nowhere' is no request topic; there are: image.requests"),
@@ -258,13 +266,13 @@ async def test_wrong_usage_ends_with_2_and_a_sentence(
         (("replay", TOPIC, "--from", "99:0"), "there is no partition 99"),
         (("replay", TOPIC, "--from", "0:0", "--from", "5"), "takes several PARTITION:OFFSET"),
     ):
-        answer = await here(system, *arguments, monkeypatch=monkeypatch, capsys=capsys)
+        answer = await here(*arguments)
         assert answer.code == 2, (arguments, answer)
         assert says in answer.err, (arguments, answer.err)
         assert "Traceback" not in answer.err
 
 
-async def test_what_is_not_there_ends_with_3(system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_what_is_not_there_ends_with_3(system: System, here: Command) -> None:
     nobody = str(uuid4())
     cases: tuple[tuple[str, ...], ...] = (
         ("dlq", "show", "image.requests.dlq:0:999999"),
@@ -277,12 +285,12 @@ async def test_what_is_not_there_ends_with_3(system: System, monkeypatch: pytest
     )
     await bury(system, b"x")
     for arguments in cases:
-        answer = await here(system, *arguments, monkeypatch=monkeypatch, capsys=capsys)
+        answer = await here(*arguments)
         assert answer.code == 3, (arguments, answer)
         assert "Traceback" not in answer.err
 
 
-async def test_a_part_that_is_away_ends_with_4(system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_part_that_is_away_ends_with_4(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_DATABASE_URL", "postgresql+asyncpg://u:secret@127.0.0.1:1/none")
     monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
@@ -296,7 +304,7 @@ async def test_a_part_that_is_away_ends_with_4(system: System, monkeypatch: pyte
         ("replay", TOPIC, "--from", "earliest", "--plan"),
     )
     for arguments in cases:
-        answer = await here(system, *arguments, monkeypatch=monkeypatch, capsys=capsys)
+        answer = await here(*arguments)
         assert answer.code == 4, (arguments, answer)
         assert "secret" not in answer.err
         assert "Traceback" not in answer.err
