@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import sys
+import time
 from asyncio.subprocess import DEVNULL, Process
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
 
@@ -42,6 +46,35 @@ async def live(settings: Settings) -> None:
             await asyncio.sleep(0.002)
 
 
+@contextlib.contextmanager
+def between_send_and_note(file: str) -> Iterator[set[UUID]]:
+    """Holds the database's write lock when a batch is claimed and not yet noted: what is sent cannot be written down. The batch."""
+    with contextlib.closing(sqlite3.connect(file, timeout=10, isolation_level=None)) as connection:
+        while True:
+            connection.execute("BEGIN IMMEDIATE")
+            rows = connection.execute("SELECT dead_letter_id FROM redrives WHERE state = 'sending'").fetchall()
+            if rows:
+                yield {UUID(row[0]) for row in rows}
+                connection.execute("ROLLBACK")
+                return
+            connection.execute("ROLLBACK")
+            time.sleep(0.001)
+
+
+async def kill_between_send_and_note(settings: Settings, process: Process) -> int:
+    """Kills the notifier when a whole batch is in the topic and none of it is written down; how many records it was."""
+    file = settings.database_url.removeprefix("sqlite+aiosqlite:///")
+    with between_send_and_note(file) as batch:
+
+        async def all_sent() -> bool:
+            return batch <= {headers.redrive_id(record.headers) for record in await read_all(settings, request_topic(settings))}
+
+        await eventually(all_sent, timeout=30)
+        process.kill()
+        await process.wait()
+        return len(batch)
+
+
 async def test_a_redrive_that_is_killed_half_way_sends_each_dead_letter_exactly_once(settings: Settings, tmp_path: Path) -> None:
     settings = await in_namespace_of_its_own(settings)
     await setup._topics(settings, load_routes(), lambda _: None)
@@ -58,6 +91,7 @@ async def test_a_redrive_that_is_killed_half_way_sends_each_dead_letter_exactly_
         async with database.connect() as connection:
             return int((await connection.execute(query)).scalar_one())
 
+    doubtful = 0
     traffic = asyncio.create_task(live(settings))
     process = await notifier(settings, tmp_path)
     try:
@@ -75,15 +109,16 @@ async def test_a_redrive_that_is_killed_half_way_sends_each_dead_letter_exactly_
                 return await redriven() >= least
 
             await eventually(so_many, timeout=90, interval=0.02)
-            process.kill()
-            await process.wait()
+            doubtful += await kill_between_send_and_note(settings, process)
             process = await notifier(settings, tmp_path)
         done = await asyncio.wait_for(handle.result(), 90)
     finally:
         traffic.cancel()
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         await database.dispose()
+    assert doubtful > 0
     assert (done.done, done.total, done.sent, done.skipped, done.parked) == (DEAD_LETTERS, DEAD_LETTERS, DEAD_LETTERS, 0, 0)
     sent = [record for record in await read_all(settings, request_topic(settings)) if record.value != b"live"]
     assert Counter(record.value for record in sent).most_common(1)[0][1] == 1
