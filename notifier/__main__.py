@@ -32,6 +32,7 @@ from notifier.reconcile.events import OpenEvents
 from notifier.reconcile.runs import Runs
 from notifier.reconcile.watch import watching
 from notifier.reconcile.workflow import ReconcileCompletions
+from notifier.redriving import WORKFLOWS, redriving
 from schemas import names
 from schemas.routes import load_routes
 from schemas.topics import Topics
@@ -55,7 +56,13 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             activities = await stack.enter_async_context(publishing(settings, database, stop))
             client = await until_there("temporal", lambda: temporal.connect(settings), stop)
             reconciling = reconciler(settings, database, client, activities)
-            worker = build_worker(client, names.QUEUE_NOTIFICATIONS, [*activities.all(), *reconciling], [ReconcileCompletions])
+            sending_again = await stack.enter_async_context(redriving(settings, database, client, stop))
+            worker = build_worker(
+                client,
+                names.QUEUE_NOTIFICATIONS,
+                [*activities.all(), *reconciling, *sending_again],
+                [ReconcileCompletions, *WORKFLOWS],
+            )
             await stack.enter_async_context(watching(client, database))
             ready = True
             log.info("notifier_started", queue=names.QUEUE_NOTIFICATIONS)
@@ -102,7 +109,7 @@ def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., 
         activities=activities,
         interceptors=[Observed(_LABEL)],
         workflows=workflows,
-        workflow_runner=SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("schemas")),
+        workflow_runner=SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("schemas", "notifier")),
         max_concurrent_activities=200,
         graceful_shutdown_timeout=_GRACE,
     )

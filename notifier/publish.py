@@ -90,6 +90,7 @@ class CompletionActivities:
                 time=completion.completed_at,
                 subject=str(completion.event_id),
                 traceparent=tracing.traceparent() or command.traceparent,
+                generation=command.generation,
             ),
         )
 

@@ -82,7 +82,7 @@ async def _tell(
     request, origin, info, now = accepted.request, accepted.origin, workflow.info(), workflow.now()
     domain = completed.split(".")[-2]
     completion = Completion[Any](
-        completion_id=completion_id(request.event_id),
+        completion_id=completion_id(request.event_id, accepted.generation),
         event_id=request.event_id,
         user_id=request.user_id,
         workflow_id=info.workflow_id,
@@ -95,14 +95,16 @@ async def _tell(
         completed_at=now,
     )
     entry = History(
-        history_id=history_id(request.event_id),
+        history_id=history_id(request.event_id, accepted.generation),
         domain=domain,
         recorded_at=now,
         **completion.model_dump(include={"event_id", "user_id", "workflow_id", "run_id", "status", "error", "requested_at", "started_at"}),
         **{"backend": getattr(request, "backend", None), **history(result)},
     )
     carried = {"key": origin.key, "traceparent": origin.traceparent}
-    sending = SendCompletion(domain=domain, record=completed, completion=completion.model_dump(mode="json"), **carried)
+    sending = SendCompletion(
+        domain=domain, record=completed, completion=completion.model_dump(mode="json"), generation=accepted.generation, **carried
+    )
     await shielded(_announce(sending, UpdateHistory(entry=entry, **carried), send))
 
 

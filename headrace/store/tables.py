@@ -321,3 +321,42 @@ CREDIT_STEPS = Table(
 
 `state` is `done` or `undone`; a step that is taken back before it came gets its row as `undone` too, and then finds it there.
 """
+
+REDRIVES = Table(
+    "redrives",
+    METADATA,
+    Column("dead_letter_id", Uuid, primary_key=True),
+    Column("topic", String, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("event_id", Uuid, index=True),
+    Column("reason", String, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("cause", Text),
+    Column("redrive_id", Uuid, nullable=False, index=True),
+    Column("redrives", Integer, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    Column("to_topic", String, nullable=False),
+    Column("to_partition", Integer, nullable=False),
+    Column("to_offset", BigInteger),
+    Column("to_offset_at_least", BigInteger, nullable=False),
+)
+"""The notifier's: what became of the dead letters that a redrive has had in its hands; those without a row are open.
+
+`state` is `sending` from before the send until Kafka has acknowledged it, then `redriven`; or `parked`, with the cause. The record that was
+sent again is at `to_offset`; while that is not known it is not before `to_offset_at_least`. `redrives` counts this one too.
+"""
+
+RERUNS = Table(
+    "reruns",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("workflow_id", String, nullable=False),
+    Column("failed_run_id", String, nullable=False),
+    Column("rerun_id", Uuid, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("run_id", String),
+)
+"""The notifier's: the later generations of events whose run failed. `run_id` is null until Temporal has started it."""

@@ -11,13 +11,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import _Definition
 
+from notifier.redriving import WORKFLOWS as REDRIVING
 from tests.replay.record import CASES
 from workers.registry import DOMAINS
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
-WORKFLOWS = list({workflow for domain in DOMAINS.values() for workflows in domain.queues.values() for workflow in workflows})
+WORKFLOWS = [*{workflow for domain in DOMAINS.values() for workflows in domain.queues.values() for workflow in workflows}, *REDRIVING]
 
 
 def test_every_workflow_has_histories_of_each_of_its_cases() -> None:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from schemas import headers
 from schemas.errors import Reason, Rejected
@@ -100,3 +102,46 @@ def test_a_dead_letter_keeps_the_original_headers_in_their_order_and_adds_its_ow
 )
 def test_times_have_milliseconds_and_end_in_z(time: datetime, text: str) -> None:
     assert headers.rfc3339(time) == text
+
+
+def test_a_first_generation_has_todays_headers_and_a_later_one_says_which_it_is() -> None:
+    first = headers.cloud_event(event_id=EVENT, event_type="R", source="s", time=TIME)
+    assert headers.cloud_event(event_id=EVENT, event_type="R", source="s", time=TIME, generation=2) == [*first, ("ce_generation", b"2")]
+
+
+@given(
+    original=st.lists(
+        st.tuples(st.sampled_from(["a", "dlq_reason", "dlq_time", "dlq_redrives", "dlq_redrive_id"]), st.none() | st.binary())
+    ),
+    rounds=st.integers(1, 4),
+)
+def test_a_record_that_goes_round_keeps_its_senders_headers_and_is_counted(original: headers.Headers, rounds: int) -> None:
+    assume(headers.buried(original) is None)
+    before = 0 if headers._redrives(original) is None else headers._redrives(original)
+    assert before is not None
+    sent, error, kept = list(original), Rejected(Reason.INVALID, "wrong"), list(original)
+    for number in range(rounds):
+        dead = headers.buried(headers.dead_letter(sent, error, topic="t", partition=3, offset=number, time=TIME))
+        assert dead is not None
+        assert (dead.reason, dead.message, dead.topic, dead.partition, dead.offset) == ("invalid", "wrong", "t", 3, number)
+        assert dead.redrives == before + number
+        sent = headers.redriven(dead, EVENT)
+        assert headers.redrive_id(sent) == EVENT
+        kept = dead.original
+        assert sent[:-2] == kept
+    assert kept == (original if before == 0 and headers._redrives(original) is None else original[:-2])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [],
+        [("dlq_reason", b"invalid")],
+        headers.dead_letter([], Rejected(Reason.INVALID, ""), topic="t", partition=1, offset=2, time=TIME)[:-1],
+        [*headers.dead_letter([], Rejected(Reason.INVALID, ""), topic="t", partition=1, offset=2, time=TIME)[:-1], ("dlq_time", b"soon")],
+        [*headers.dead_letter([], Rejected(Reason.INVALID, ""), topic="t", partition=1, offset=2, time=TIME), ("after", b"")],
+    ],
+)
+def test_what_is_no_dead_letter_is_not_taken_for_one(sent: headers.Headers) -> None:
+    assert headers.buried(sent) is None
+    assert headers.redrive_id(sent) is None
