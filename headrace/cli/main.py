@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -30,6 +31,20 @@ route_app = typer.Typer(help="The routes, and those that are stopped.", no_args_
 app.add_typer(route_app, name="route")
 
 _INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(metadata.version("headrace"))
+        raise typer.Exit
+
+
+@app.callback()
+def headrace(
+    _: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")] = False,
+) -> None:
+    """Options that stand before a command."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
