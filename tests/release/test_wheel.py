@@ -71,7 +71,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
     # The dependencies alone: what stands in the .pth files of that folder, this repository among it, is not followed.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--python", str(environment / "bin" / "python")]
+    uv = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--offline",
+        "--no-deps",
+        "--python",
+        str(environment / "bin" / "python"),
+    ]
     subprocess.run([*uv, str(wheel)], check=True, capture_output=True, timeout=100)
     (folder / "empty").mkdir()
     return Installed(wheel, environment, folder / "empty")
