@@ -33,10 +33,10 @@ _TIME: Json = {"type": "string", "format": "date-time"}
 _DESCRIPTION = """\
 One request event, one workflow, one completion event.
 
-A value is Avro in one of two frames, told apart by the first bytes; both are understood on every topic that Headrace reads. Without a schema
-registry the frame is Avro's single-object encoding: `C3 01`, the CRC-64-AVRO fingerprint of the writer's schema (8 bytes, as in
-`x-avro-fingerprints`, the newest version first), the body. With a registry it is Confluent's: `00`, the schema's ID (4 bytes, big-endian), the
-body; the subject is `<topic>-<record>`, Confluent's TopicRecordNameStrategy. Headrace writes the one or the other, as it has a registry or not.
+A value is Avro in one of two frames, told apart by the first bytes; both are understood on every topic that Headrace reads. Without a
+schema registry the frame is Avro's single-object encoding: `C3 01`, the CRC-64-AVRO fingerprint of the writer's schema (8 bytes, as in
+`x-avro-fingerprints`, the newest version first), the body. With a registry it is Confluent's: `00`, the schema's ID (4 bytes, big-endian),
+the body; the subject is `<topic>-<record>`, Confluent's TopicRecordNameStrategy. Headrace writes the second where it has a registry.
 """
 
 
