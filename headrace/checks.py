@@ -16,10 +16,9 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
 from headrace import kafka, kafka_security, s3, temporal
 from headrace.settings import Settings
-from headrace.setup import topic_configs
+from headrace.setup import SEARCH_ATTRIBUTES, topic_configs
 from headrace.store import migrate
 from headrace.store.engine import engine
-from schemas import names
 from schemas.errors import bounded
 from schemas.routes import RouteError, load_routes
 
@@ -146,11 +145,10 @@ async def _temporal(settings: Settings) -> str:
 async def _search_attributes(settings: Settings) -> str:
     client = await temporal.connect(settings)
     answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
-    wanted = (names.SEARCH_ATTRIBUTE_EVENT_ID, names.SEARCH_ATTRIBUTE_USER_ID, names.SEARCH_ATTRIBUTE_EVENT_TYPE)
-    missing = [name for name in wanted if name not in answer.custom_attributes]
+    missing = [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]
     if missing:
         raise _Wrong(f"not registered: {', '.join(missing)}; every start would be refused. Run `headrace setup`")
-    return f"{', '.join(wanted)} registered"
+    return f"{', '.join(SEARCH_ATTRIBUTES)} registered"
 
 
 async def _retention(settings: Settings) -> str:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from temporalio.client import Client, Schedule, ScheduleAlreadyRunningError, ScheduleUpdate, ScheduleUpdateInput
+from datetime import timedelta
 
-SCHEDULES: dict[str, Schedule] = {}
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+
+from schemas import names
+
+SCHEDULES: dict[str, Schedule] = {
+    names.SCHEDULE_MAINTENANCE: Schedule(
+        action=ScheduleActionStartWorkflow(
+            # Temporal appends the scheduled time: maintenance-2026-11-25T02:00:00Z.
+            names.WORKFLOW_MAINTENANCE,
+            id=names.WORKFLOW_ID_MAINTENANCE,
+            task_queue=names.QUEUE_SCHEDULED,
+        ),
+        spec=ScheduleSpec(cron_expressions=["0 2 * * *"]),
+        # A run that was missed because Temporal was away is made up for within the same day: the next one does its work as well.
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(hours=12)),
+    ),
+}
 """By schedule ID."""
 
 

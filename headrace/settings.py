@@ -115,16 +115,28 @@ class Settings(BaseSettings):
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
 
     health_host: str = "127.0.0.1"
+    analysis_buckets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Other buckets whose objects any request may have analysed, separated by commas. In `s3_bucket` a user has `uploads/<user_id>/`."""
+    analysis_max_bytes: int = Field(512 * 1024 * 1024, ge=1024)
+    """The size of a data set's file, at the most."""
+    analysis_max_rows: int = Field(2_000_000, ge=1)
+    analysis_processes: int = Field(1, ge=1, le=64)
+    """How many steps of analyses compute at one time, each in a process of its own."""
+    analysis_memory_bytes: int = Field(1536 * 1024 * 1024, ge=256 * 1024 * 1024)
+    """Resident memory of one such process, at the most; a data set that needs more is refused."""
+    temporary_hours: float = Field(24.0, ge=1)
+    """Temporary objects and files older than this are removed by maintenance: longer than any run needs its own."""
+
     health_port: int = Field(0, ge=0, le=65535)
     """Where a service answers `/healthz`, `/readyz` and `/metrics`; 0 takes a free port."""
     temporal_metrics_port: int = Field(0, ge=0, le=65535)
     """Where the workers serve the Temporal SDK's own metrics (task slots, time from schedule to start, ...), on that host; 0: nowhere."""
     log_level: str = "INFO"
 
-    @field_validator("worker_modules", mode="before")
+    @field_validator("worker_modules", "analysis_buckets", mode="before")
     @classmethod
-    def _listed(cls, modules: Any) -> Any:
-        return [name.strip() for name in modules.split(",") if name.strip()] if isinstance(modules, str) else modules
+    def _by_commas(cls, given: Any) -> Any:
+        return [name for part in given.split(",") if (name := part.strip())] if isinstance(given, str) else given
 
     @field_validator("schema_registry_url", "learning_resources_url")
     @classmethod

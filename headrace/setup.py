@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 PARTITIONS = 6
 """Of a new topic. More can be added later; records of one key then go to another partition than those before them."""
 MAX_REPLICAS = 3
-SEARCH_ATTRIBUTES = (names.SEARCH_ATTRIBUTE_EVENT_ID, names.SEARCH_ATTRIBUTE_USER_ID, names.SEARCH_ATTRIBUTE_EVENT_TYPE)
+SEARCH_ATTRIBUTES = (
+    names.SEARCH_ATTRIBUTE_EVENT_ID,
+    names.SEARCH_ATTRIBUTE_USER_ID,
+    names.SEARCH_ATTRIBUTE_EVENT_TYPE,
+    names.SEARCH_ATTRIBUTE_COMPENSATION,
+)
 
 _DEAD_LETTERS = {
     "max.message.bytes": str(kafka.MAX_RECORD_BYTES),

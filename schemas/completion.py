@@ -71,6 +71,9 @@ class History(Model):
     sha256: str | None = None
     error: CompletionError | None = None
     recorded_at: AwareDatetime
+    backend: str | None = None
+    requested_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
 
 
 class SendCompletion(Model):

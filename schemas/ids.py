@@ -29,6 +29,11 @@ def path_id(event_id: UUID) -> UUID:
     return uuid5(_NAMESPACE, f"path:{event_id}")
 
 
+def analysis_id(event_id: UUID) -> UUID:
+    """The analysis that a request asked for."""
+    return uuid5(_NAMESPACE, f"analysis:{event_id}")
+
+
 def history_id(event_id: UUID) -> UUID:
     """The history entry of an accepted event."""
     return uuid5(_NAMESPACE, f"history:{event_id}")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from schemas.analysis import DataAnalysisCompleted, DataAnalysisRequested
 from schemas.command import COMMAND, WorkflowCommandIssued
 from schemas.completion import Completion, History
 from schemas.image import (
@@ -12,7 +13,9 @@ from schemas.image import (
     ImageGenerationRequested,
 )
 from schemas.learning import LearningPathCompleted, LearningPathRequested
+from schemas.maintenance import MaintenanceCompleted, MaintenanceRequested
 from schemas.request import Request
+from schemas.transaction import TransactionCompleted, TransactionRequested
 
 HISTORY = "headrace.history.HistoryRecorded"
 
@@ -21,6 +24,9 @@ REQUESTS: dict[str, type[Request]] = {
     "headrace.image.CancellableImageGenerationRequested": CancellableImageGenerationRequested,
     "headrace.image.BatchImageGenerationRequested": BatchImageGenerationRequested,
     "headrace.learning.LearningPathRequested": LearningPathRequested,
+    "headrace.analysis.DataAnalysisRequested": DataAnalysisRequested,
+    "headrace.transaction.TransactionRequested": TransactionRequested,
+    "headrace.maintenance.MaintenanceRequested": MaintenanceRequested,
 }
 
 COMMANDS: dict[str, type[WorkflowCommandIssued]] = {COMMAND: WorkflowCommandIssued}
@@ -31,6 +37,9 @@ COMPLETIONS: dict[str, type[Completion[Any]]] = {
     "headrace.image.CancellableImageGenerationCompleted": ImageGenerationCompleted,
     "headrace.image.BatchImageGenerationCompleted": BatchImageGenerationCompleted,
     "headrace.learning.LearningPathCompleted": LearningPathCompleted,
+    "headrace.analysis.DataAnalysisCompleted": DataAnalysisCompleted,
+    "headrace.transaction.TransactionCompleted": TransactionCompleted,
+    "headrace.maintenance.MaintenanceCompleted": MaintenanceCompleted,
 }
 
 EVENTS: dict[str, type[History]] = {HISTORY: History}

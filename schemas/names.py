@@ -8,9 +8,15 @@ QUEUE_LEARNING = "project-ai-learning"
 QUEUE_ANALYSIS = "project-ai-analysis"
 QUEUE_TRANSACTION = "project-ai-transaction"
 
+SCHEDULE_MAINTENANCE = "daily-maintenance"
+WORKFLOW_MAINTENANCE = "MaintenanceWorkflow"
+WORKFLOW_ID_MAINTENANCE = "maintenance"
+
 SEARCH_ATTRIBUTE_EVENT_ID = "EventId"
 SEARCH_ATTRIBUTE_USER_ID = "UserId"
 SEARCH_ATTRIBUTE_EVENT_TYPE = "EventType"
+SEARCH_ATTRIBUTE_COMPENSATION = "Compensation"
+"""Of a run whose saga takes its steps back: `pending`, then `done` or `failed`."""
 
 SEND_COMPLETION = "send_completion_notification"
 NOTIFY_USER = "notify_user"

@@ -26,7 +26,6 @@ from workers.modules import known_domains
 log = structlog.get_logger(__name__)
 
 _GRACE = timedelta(seconds=10)
-_MAX_ACTIVITIES = 32
 # Our own light modules are imported once for the process and not again for each run: a third of a run's Python time.
 # Those of a team are not among them: the sandbox stops its workflows at a clock or a random number that replay could not repeat.
 _PASSED_THROUGH = ("schemas", "workers", "headrace")
@@ -36,7 +35,9 @@ def sandbox() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
 
 
-def build_workers(client: Client, domain: Domain, activities: Activities, interceptors: Sequence[Interceptor] = ()) -> list[Worker]:
+def build_workers(
+    client: Client, domain: Domain, activities: Activities, interceptors: Sequence[Interceptor] = (), *, max_activities: int = 32
+) -> list[Worker]:
     """One worker for each of the domain's queues."""
     return [
         Worker(
@@ -46,7 +47,7 @@ def build_workers(client: Client, domain: Domain, activities: Activities, interc
             activities=activities,
             interceptors=interceptors,
             workflow_runner=sandbox(),
-            max_concurrent_activities=_MAX_ACTIVITIES,
+            max_concurrent_activities=max_activities,
             graceful_shutdown_timeout=_GRACE,
         )
         for queue, workflows in domain.queues.items()
@@ -71,7 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
             if only not in (None, name):
                 continue
             activities = await opened.enter_async_context(domain.activities(settings))
-            for worker in build_workers(client, domain, activities, [Observed(name)]):
+            for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=domain.max_activities(settings)):
                 await opened.enter_async_context(worker)
                 log.info("worker_started", queue=worker.task_queue)
         running = True

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from temporalio import workflow
 
@@ -116,7 +117,9 @@ def _fields_problem(route: Route, model: type[Request]) -> str | None:
 
 
 def _model_of(annotation: Any) -> type[Request] | None:
-    """`M` of `Accepted[M]`."""
+    """`M` of `Accepted[M]`, also where it may be None: a scheduled run has no request."""
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        annotation = next((each for each in get_args(annotation) if each is not NoneType), None)
     if not isinstance(annotation, type) or not issubclass(annotation, Accepted):
         return None
     arguments = annotation.__pydantic_generic_metadata__["args"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.request import Accepted, Model
 
 ResultT = TypeVar("ResultT", bound=Model)
+T = TypeVar("T")
 
 
 def _nothing(_: object) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def _nothing(_: object) -> dict[str, Any]:
 
 
 async def concluded(
-    accepted: Accepted[Any],
+    accepted: Accepted[Any] | None,
     completed: str,
     work: Awaitable[ResultT],
     *,
@@ -37,15 +38,15 @@ async def concluded(
 ) -> ResultT:
     """Awaits `work`, tells how it ended, and ends as it did. The whole body of a workflow's `run`.
 
-    A run without an origin tells nobody. A fault of this code fails the workflow task, which is tried again: only what the steps answer
-    is an outcome.
+    A run without an origin, or without a request at all, tells nobody. A fault of this code fails the workflow task, which is tried
+    again: only what the steps answer is an outcome.
 
     Args:
-        accepted: The workflow's argument.
+        accepted: The workflow's argument; None for a run that nobody asked for, on a schedule.
         completed: Full name of the completion record; its namespace names the domain.
         work: The steps. It fails with `ApplicationError` of a `FailureType`, an activity's or a child's error, or a cancellation.
         partial: What is told as the result of a run that failed or was cancelled: what had been done until then.
-        history: The history entry's own fields (`prompt`, `key`, `url`, `size_bytes`, `sha256`), given the result or None.
+        history: The history entry's own fields (`prompt`, `key`, `url`, `size_bytes`, `sha256`, `backend`), given the result or None.
         send: The name of the activity that publishes.
         codes: Types of `ApplicationError` that a team's own steps raise, to be told as they are, as a `FailureType` is.
 
@@ -65,7 +66,7 @@ async def concluded(
 
 
 async def _tell(
-    accepted: Accepted[Any],
+    accepted: Accepted[Any] | None,
     completed: str,
     status: Status,
     result: ResultT | None,
@@ -73,9 +74,9 @@ async def _tell(
     history: Callable[[ResultT | None], Mapping[str, Any]],
     send: str,
 ) -> None:
-    request, origin, info, now = accepted.request, accepted.origin, workflow.info(), workflow.now()
-    if origin is None:
+    if accepted is None or accepted.origin is None:
         return
+    request, origin, info, now = accepted.request, accepted.origin, workflow.info(), workflow.now()
     domain = completed.split(".")[-2]
     completion = Completion[Any](
         completion_id=completion_id(request.event_id),
@@ -94,26 +95,28 @@ async def _tell(
         history_id=history_id(request.event_id),
         domain=domain,
         recorded_at=now,
-        **completion.model_dump(include={"event_id", "user_id", "workflow_id", "run_id", "status", "error"}),
-        **history(result),
+        **completion.model_dump(include={"event_id", "user_id", "workflow_id", "run_id", "status", "error", "requested_at", "started_at"}),
+        **{"backend": getattr(request, "backend", None), **history(result)},
     )
     carried = {"key": origin.key, "traceparent": origin.traceparent}
     sending = SendCompletion(domain=domain, record=completed, completion=completion.model_dump(mode="json"), **carried)
-    await _announce_shielded(sending, UpdateHistory(entry=entry, **carried), send)
+    await shielded(_announce(sending, UpdateHistory(entry=entry, **carried), send))
 
 
-async def _announce_shielded(completion: SendCompletion, history: UpdateHistory, send: str) -> None:
-    """Publishes both, shielded from cancellation. Returns when the completion is acknowledged; history is best effort."""
-    task = asyncio.create_task(_announce(completion, history, send))
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives or raises, however often the run is cancelled meanwhile; the caller sees to it that it ends as cancelled."""
+    task = asyncio.create_task(work)
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            # A cancelled run owes its completion like any other: it is awaited again, and the caller ends as cancelled afterwards.
+            # What a run owes it owes when it is cancelled too: it is awaited again.
             continue
+    return task.result()
 
 
 async def _announce(completion: SendCompletion, history: UpdateHistory, send: str) -> None:
+    """Publishes both. Returns when the completion is acknowledged; history is best effort."""
     sending = workflow.start_activity(
         send,
         completion,

@@ -19,3 +19,5 @@ class Domain:
     queues: Mapping[str, Sequence[type]]
     activities: Callable[[Settings], AbstractAsyncContextManager[Activities]]
     """Opens the clients that the activities need, for as long as they run."""
+    max_activities: Callable[[Settings], int] = lambda _: 32
+    """How many of them run at one time on each queue; the others wait in the queue, where no time-out runs."""

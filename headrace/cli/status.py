@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from headrace.breakers import StoppedRoute
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.route import as_fields, describe, stopped_routes
+from headrace.compensations import Compensating, compensations
+from headrace.compensations import describe as describe_compensation
 from headrace.figures import Figures, figures, ledger_rows
 from headrace.settings import Settings
 from headrace.stack import control
@@ -30,7 +34,9 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
             Exit.UNREACHABLE, f"nothing runs in {state_dir}: `headrace up --detach` starts it; `headrace doctor` looks elsewhere"
         )
     health = await asyncio.gather(*(control.probe(part) for part in parts))
-    counted, stopped, known = await asyncio.gather(_figures(settings), _stopped(settings), _ledger_rows(settings))
+    counted, stopped, known, undoing = await asyncio.gather(
+        _figures(settings), _stopped(settings), _ledger_rows(settings), _compensations(settings)
+    )
     rows: list[dict[str, Any]] = [
         {"part": part.part, "pid": part.pid, "address": part.address, "health": found, **_counts(part.part, counted)}
         for part, found in zip(parts, health, strict=True)
@@ -39,21 +45,35 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
         if row["part"] == "ingress":
             row["ledger_rows"] = known
             row["stopped_routes"] = None if stopped is None else [as_fields(route) for route in stopped]
+        if row["part"] == "workers":
+            row["compensations"] = None if undoing is None else [asdict(run) for run in undoing]
     if as_json:
         for row in rows:
             print(json.dumps(row))
     else:
         Console().print(_table(rows))
-        if counted is not None:
-            print(f"\nlag {counted.lag} records, backlog {counted.backlog} runs, dead letters {counted.dead_letters}")
-        if known is not None:
-            kept = "for ever" if settings.ledger_days is None else f"for {settings.ledger_days:g} days"
-            print(f"\nledger {known} events, kept {kept}")
-        for line in ["the database does not answer: no word of stopped routes"] if stopped is None else map(describe, stopped):
+        for line in _lines(settings, counted, known, stopped, undoing):
             print(f"\n{line}")
     sick = [str(row["part"]) for row in rows if row["health"] != "healthy"]
     if sick:
         raise CommandError(Exit.UNREACHABLE, f"not healthy: {', '.join(sick)}; the logs are in {state_dir / 'logs'}")
+
+
+def _lines(
+    settings: Settings,
+    counted: Figures | None,
+    known: int | None,
+    stopped: list[StoppedRoute] | None,
+    undoing: list[Compensating] | None,
+) -> Iterator[str]:
+    """What people read below the table."""
+    if counted is not None:
+        yield f"lag {counted.lag} records, backlog {counted.backlog} runs, dead letters {counted.dead_letters}"
+    if known is not None:
+        kept = "for ever" if settings.ledger_days is None else f"for {settings.ledger_days:g} days"
+        yield f"ledger {known} events, kept {kept}"
+    yield from ["the database does not answer: no word of stopped routes"] if stopped is None else map(describe, stopped)
+    yield from map(describe_compensation, undoing or [])
 
 
 async def _figures(settings: Settings) -> Figures | None:
@@ -69,6 +89,14 @@ async def _ledger_rows(settings: Settings) -> int | None:
     try:
         return await asyncio.wait_for(ledger_rows(settings), _PATIENCE_SECONDS)
     except (SQLAlchemyError, OSError, TimeoutError):
+        return None
+
+
+async def _compensations(settings: Settings) -> list[Compensating] | None:
+    """None when Temporal does not answer; its row says so."""
+    try:
+        return await asyncio.wait_for(compensations(settings), _PATIENCE_SECONDS)
+    except Exception:  # noqa: BLE001 - whatever the client raises
         return None
 
 

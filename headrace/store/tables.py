@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 
 
@@ -117,9 +135,148 @@ HISTORY = Table(
     Column("sha256", String),
     Column("error_code", String),
     Column("error_message", Text),
-    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False, index=True),
     Column("published_topic", String),
     Column("published_partition", Integer),
     Column("published_offset", BigInteger),
+    Column("backend", String),
+    Column("requested_at", Instant),
+    Column("started_at", Instant),
+    Column("archive_key", String, index=True),
 )
-"""The notifier's: what became of each request, and where its event is in the history topic; null until Kafka has acknowledged it."""
+"""The notifier's: what became of each request, and where its event is in the history topic; null until Kafka has acknowledged it.
+
+`archive_key` alone is maintenance's: the archive that the row is on its way to. A row is in one archive, and leaves the table with it.
+"""
+
+HISTORY_ARCHIVES = Table(
+    "history_archives",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("day", Date, nullable=False, index=True),
+    Column("rows", Integer, nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("sha256", String),
+    Column("planned_at", Instant, nullable=False),
+    Column("archived_at", Instant),
+    Column("run_id", String, index=True),
+)
+"""Maintenance's: each Parquet file of history in the bucket. `archived_at` is null until the file is verified and its rows are deleted."""
+
+DAILY_ANALYTICS = Table(
+    "daily_analytics",
+    METADATA,
+    Column("day", Date, primary_key=True),
+    Column("domain", String, primary_key=True),
+    Column("backend", String, primary_key=True),
+    *(
+        Column(name, Integer, nullable=False)
+        for name in ("total", "succeeded", "failed", "cancelled", "timed_out", "terminated", "rejected")
+    ),
+    Column("error_codes", Text, nullable=False),
+    *(Column(f"{measure}_seconds_{name}", Float) for measure in ("run", "answer") for name in ("p50", "p95", "p99", "max")),
+)
+"""Maintenance's: each UTC day, by domain and backend (empty where a request names none).
+
+`error_codes` is a JSON object of counts. `run` is from the start of the run to its outcome, `answer` from the request to the outcome.
+"""
+
+ANALYSES = Table(
+    "analyses",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("analysis_id", Uuid, nullable=False),
+    Column("user_id", String, nullable=False, index=True),
+    Column("file_path", Text, nullable=False),
+    Column("file_type", String, nullable=False),
+    Column("analysis_type", String, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("columns", Integer, nullable=False),
+    Column("clusters", Integer),
+    Column("summary", Text, nullable=False),
+    Column("report_key", Text, nullable=False),
+    Column("report_sha256", String, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+)
+"""The analysis domain's: each finished analysis of a data set, and where its report lies."""
+CREDIT_ACCOUNTS = Table(
+    "credit_accounts",
+    METADATA,
+    Column("user_id", String, primary_key=True),
+    Column("balance", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    CheckConstraint("0 <= held AND held <= balance", name="ck_credit_accounts_held"),
+)
+"""The transaction domain's: each user's credits. What is held is part of the balance and cannot be spent twice.
+
+`balance` is the sum of the account's entries and `held` that of its open holds, at every commit: `workers.transaction.audit` proves it.
+"""
+
+CREDIT_HOLDS = Table(
+    "credit_holds",
+    METADATA,
+    Column("transaction_id", String, primary_key=True),
+    Column("user_id", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("reference", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("held_at", Instant, nullable=False),
+)
+"""The transaction domain's: credits that a transaction has put aside. `held` -> `spent` (there is an order) -> `settled` (it is in the
+books), or `released`. Of these, `held` and `spent` count as held by the account.
+"""
+
+_USED = text("reference <> '' AND state <> 'released'")
+Index(
+    "uq_credit_holds_reference", CREDIT_HOLDS.c.user_id, CREDIT_HOLDS.c.reference, unique=True, sqlite_where=_USED, postgresql_where=_USED
+)
+
+CREDIT_ORDERS = Table(
+    "credit_orders",
+    METADATA,
+    Column("transaction_id", String, primary_key=True),
+    Column("user_id", String, nullable=False),
+    Column("item", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("ordered_at", Instant, nullable=False),
+)
+"""The transaction domain's: what was bought. `placed` -> `paid`, or `withdrawn`."""
+
+CREDIT_STOCK = Table(
+    "credit_stock",
+    METADATA,
+    Column("item", String, primary_key=True),
+    Column("available", BigInteger, nullable=False),
+    CheckConstraint("0 <= available", name="ck_credit_stock_available"),
+)
+"""The transaction domain's: how many there are left of the items of which there are not any number. The others have no row."""
+
+CREDIT_ENTRIES = Table(
+    "credit_entries",
+    METADATA,
+    Column("transfer_id", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("entered_at", Instant, nullable=False),
+)
+"""The transaction domain's: the double-entry ledger. The amounts of one transfer and kind add up to zero; no row is ever changed.
+
+`kind` is `grant` (`transfer_id` is its reference), `payment` or `refund` (it is the transaction's ID); `account` is `user:<user_id>`,
+`revenue` or `grants`.
+"""
+
+CREDIT_STEPS = Table(
+    "credit_steps",
+    METADATA,
+    Column("transaction_id", String, primary_key=True),
+    Column("step", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("answer", BigInteger),
+    Column("changed_at", Instant, nullable=False),
+)
+"""The transaction domain's: which step of which transaction has had its effect, and its answer. It is the same after a repetition.
+
+`state` is `done` or `undone`; a step that is taken back before it came gets its row as `undone` too, and then finds it there.
+"""

@@ -23,6 +23,8 @@ SCHEMA_ID = 7
 EXAMPLES: dict[str, dict[str, Any]] = {
     "headrace.learning.LearningPathRequested": {"skill_level": "intermediate", "time_commitment_hours": 6},
     "headrace.workflow.WorkflowCommandIssued": {"command": "pause"},
+    "headrace.analysis.DataAnalysisRequested": {"file_path": "s3://headrace/uploads/ada/mühle.csv", "file_type": "csv"},
+    "headrace.transaction.TransactionRequested": {"amount": 250},
 }
 """By full name: values of fields for which the model refuses those of `example`."""
 

@@ -21,6 +21,7 @@ from schemas.catalog import Catalog, shipped
 from schemas.errors import Reason, Rejected
 from schemas.image import ImageGenerationRequested
 from schemas.models import REQUESTS
+from tests.contract.publish import EXAMPLES, example
 
 AVRO = Path(__file__).parents[2] / "schemas" / "avro"
 RECORD = "headrace.image.ImageGenerationRequested"
@@ -36,9 +37,6 @@ VALUE: dict[str, Any] = {
     "size": "1024x768",
     "backend": "local",
 }
-
-OWN: dict[str, dict[str, Any]] = {"learning": {"category": "sql", "skill_level": "beginner", "time_commitment_hours": 4}}
-"""By domain: what a request must have beside the common fields."""
 
 
 def avsc(domain: str = "image", name: str = "ImageGenerationRequested") -> dict[str, Any]:
@@ -137,8 +135,7 @@ async def test_another_order_of_fields_is_another_schema_and_is_refused_not_misr
 async def test_every_request_is_read_by_a_foreign_reader(name: str) -> None:
     _, domain, record = name.split(".")
     schema = avsc(domain, record)
-    own = OWN.get(domain, {"prompts": ["a", "b"]} if "Batch" in name else {"prompt": "a"})
-    model = REQUESTS[name].model_validate({"event_id": EVENT, "user_id": "u-1", "requested_at": TIME, **own})
+    model = REQUESTS[name].model_validate({**example(schema, full=False), **EXAMPLES.get(name, {})})
     seen = read(schema, await wire().encode(f"{domain}.requests", name, model.model_dump()))
     assert seen == model.model_dump()
 

@@ -197,7 +197,7 @@ async def test_history_is_kept_in_sql_and_published(notifier: Notifier) -> None:
         row = dict((await connection.execute(select(HISTORY))).mappings().one())
     entry = command.entry.model_dump(exclude={"error"})
     published = {"published_topic": place.topic, "published_partition": place.partition, "published_offset": place.offset}
-    assert row == {**entry, **published, "error_code": None, "error_message": None}
+    assert row == {**entry, **published, "error_code": None, "error_message": None, "archive_key": None}
     (record,) = await records(notifier.settings, f"{notifier.settings.topic_prefix}history")
     assert record.key == b"\xffkey"
     assert dict(record.headers)["ce_type"] == models.HISTORY.encode()

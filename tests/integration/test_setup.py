@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleSpec
 
 from headrace import kafka, s3, setup, temporal
+from headrace.schedules import SCHEDULES, upsert
 from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
@@ -33,6 +36,16 @@ async def _topics(settings: Settings) -> dict[str, int]:
     return {name.removeprefix(settings.topic_prefix): number for name, number in found.items() if name.startswith(settings.topic_prefix)}
 
 
+async def _told(settings: Settings, number: int) -> dict[str, int]:
+    """The same when there are so many: the broker tells of a new topic a moment after it has acknowledged it."""
+
+    async def all_there() -> dict[str, int]:
+        found = await _topics(settings)
+        return found if len(found) == number else {}
+
+    return await eventually(all_there)
+
+
 async def _config(settings: Settings, topic: str) -> dict[str, str]:
     admin = kafka.admin(settings)
     await admin.start()
@@ -50,14 +63,8 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
 
     domains = load_routes().domains()
     dlqs = [*(f"{domain}.requests.dlq" for domain in domains), "workflow.commands.dlq"]
-    of_domains = [f"{domain}.{kind}" for domain in domains for kind in ("requests", "completions")]
-    topics = [*of_domains, "workflow.commands", "history", *dlqs]
-
-    async def made() -> bool:
-        # A broker shows the last of many topics late.
-        return await _topics(settings) == dict.fromkeys(topics, 6)
-
-    await eventually(made)
+    topics = [*(f"{domain}.{kind}" for domain in domains for kind in ("requests", "completions")), "workflow.commands", "history"]
+    assert await _told(settings, len([*topics, *dlqs])) == dict.fromkeys([*topics, *dlqs], 6)
     for topic in dlqs:
         dead_letters = await _config(settings, topic)
         assert dead_letters["max.message.bytes"] == str(kafka.MAX_RECORD_BYTES)
@@ -71,13 +78,45 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == len(topics) + 5
+    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *setup.SEARCH_ATTRIBUTES, *SCHEDULES])
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []
     await setup.run(settings, again.append)
     assert [line.split(":")[0] for line in again] == [line.split(":")[0] for line in lines]
     assert [line for line in again if not line.endswith("there")] == []
+
+
+async def test_the_daily_maintenance_is_made_once_and_brought_up_to_date(settings: Settings) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    client = await temporal.connect(settings)
+    wanted = SCHEDULES["daily-maintenance"]
+    older = Schedule(action=wanted.action, spec=ScheduleSpec(cron_expressions=["0 5 * * *"]))
+    assert await upsert(client, "daily-maintenance", older)
+    before = (await client.get_schedule_handle("daily-maintenance").describe()).info.next_action_times[0]
+    assert (before.hour, before.minute) == (5, 0)
+
+    await setup.run(settings, lambda _: None)
+    described = await client.get_schedule_handle("daily-maintenance").describe()
+    action, (first, second, *_) = described.schedule.action, described.info.next_action_times
+    assert isinstance(action, ScheduleActionStartWorkflow)
+    assert (action.workflow, action.id, action.task_queue) == ("MaintenanceWorkflow", "maintenance", "project-ai-scheduled")
+    assert (first.hour, first.minute, second - first) == (2, 0, timedelta(days=1))
+    assert described.schedule.policy.overlap == ScheduleOverlapPolicy.SKIP
+    assert [each.id async for each in await client.list_schedules()] == ["daily-maintenance"]
+
+
+async def test_a_schedule_that_an_operator_has_paused_stays_paused(settings: Settings) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    await setup.run(settings, lambda _: None)
+    handle = (await temporal.connect(settings)).get_schedule_handle("daily-maintenance")
+    assert not (await handle.describe()).schedule.state.paused
+    await handle.pause(note="the bucket is being moved")
+    lines: list[str] = []
+    await setup.run(settings, lines.append)
+    state = (await handle.describe()).schedule.state
+    assert (state.paused, state.note) == (True, "the bucket is being moved")
+    assert "schedule daily-maintenance: there" in lines
 
 
 async def test_two_setups_at_once_do_not_break_each_other(settings: Settings) -> None:
@@ -92,17 +131,12 @@ async def test_existing_topic_is_kept_as_it_is(settings: Settings) -> None:
     await admin.close()
     lines: list[str] = []
     await setup._topics(settings, load_routes(), lines.append)
-
-    async def kept() -> bool:
-        # A broker that is busy making other topics shows this one late.
-        return (await _topics(settings)).get("history") == 2
-
-    await eventually(kept)
+    assert (await _told(settings, len(lines)))["history"] == 2
     assert f"topic {settings.topic_prefix}history: there" in lines
 
 
 async def test_topic_that_kafka_refuses_is_named(settings: Settings) -> None:
-    with pytest.raises(SetupError, match=r"does not make the topic no good/image\.requests: InvalidTopicError"):
+    with pytest.raises(SetupError, match=r"does not make the topic no good/\w+\.requests: InvalidTopicError"):
         await setup.run(settings.model_copy(update={"topic_prefix": "no good/"}), lambda _: None)
 
 

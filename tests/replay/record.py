@@ -14,12 +14,18 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from headrace.lifecycle import leave
-from tests.replay import image, learning
-from tests.support.runs import Cases
+from tests.replay import analysis, image, learning, maintenance, transaction
+from tests.support.runs import COMPENSATION, Cases
 
 FOLDER = Path(__file__).parent / "histories"
 
-CASES: dict[str, Cases] = {**image.CASES, **learning.CASES}
+CASES: dict[str, Cases] = {
+    **image.CASES,
+    **learning.CASES,
+    **analysis.CASES,
+    **transaction.CASES,
+    **maintenance.CASES,
+}
 """By workflow and by how it ends: each starts a run and comes back when it has ended."""
 
 
@@ -28,7 +34,7 @@ async def main(workflows: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     temporal = str(Path(sys.executable).parent / "temporal")
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=temporal, data_converter=pydantic_data_converter
+        dev_server_existing_path=temporal, data_converter=pydantic_data_converter, search_attributes=[COMPENSATION]
     ) as environment:
         for name in workflows or CASES:
             version = 1 + max((int(path.stem.rsplit("-", 1)[1]) for path in FOLDER.glob(f"{name}-*.json")), default=0)

@@ -65,5 +65,8 @@ def update_history(event_id: UUID | None = None, *, prompt: str = "a fox", **fie
         size_bytes=10,
         sha256="0" * 64,
         recorded_at=NOW,
+        backend="local",
+        requested_at=NOW,
+        started_at=NOW,
     )
     return UpdateHistory(**{"entry": entry, "key": b"\xffkey", **fields})

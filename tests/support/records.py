@@ -26,6 +26,9 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "size": st.sampled_from(["1024x1024", "1536x1024", "1024x1536"]),
     "category": st.text("abcäß中 -9", min_size=1, max_size=100).map(lambda text: f"x{text}"[:100]),
     "time_commitment_hours": st.integers(1, 80),
+    "file_path": st.sampled_from(["s3://headrace/uploads/ada/sales.csv", "s3://other-bucket/räder/2026/mills.parquet"]),
+    "amount": st.integers(1, 10**9),
+    "days_old": st.integers(1, 36500),
 }
 """Fields whose model refuses most values: what is offered, what is in range."""
 _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {

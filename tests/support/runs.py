@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest_asyncio
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -27,6 +28,9 @@ from workers.registry import DOMAINS
 Cases = dict[str, Callable[[Client], Awaitable[WorkflowHandle[Any, Any]]]]
 """What `tests.replay` records of one workflow, by how it ends: each starts a run and comes back when it has ended."""
 
+COMPENSATION = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_COMPENSATION)
+"""What a saga sets; a server that does not know it refuses that."""
+
 _CONFIG = ("frontend.WorkflowTimeSkippingEnabled=true", 'history.timerProcessorMaxTimeShift="5ms"')
 
 
@@ -37,6 +41,7 @@ async def skipping() -> AsyncIterator[Client]:
     async with await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=str(Path(sys.executable).parent / "temporal"),
         dev_server_extra_args=arguments,
+        search_attributes=[COMPENSATION],
         data_converter=pydantic_data_converter,
     ) as environment:
         yield environment.client

@@ -1,0 +1,43 @@
+"""The analysis activities with the clients that they need."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from headrace import s3
+from headrace.settings import Settings
+from headrace.store.engine import engine
+from workers.analysis.activities import AnalysisActivities, Limits
+from workers.analysis.processes import Processes
+from workers.analysis.storage import S3Objects
+from workers.analysis.table import SqlAnalyses
+from workers.domain import Activities
+
+
+@contextlib.asynccontextmanager
+async def activities(settings: Settings) -> AsyncIterator[Activities]:
+    storage, database = s3.client(settings), engine(settings.database_url)
+    processes = Processes(settings.analysis_processes, settings.analysis_memory_bytes)
+    try:
+        acts = AnalysisActivities(
+            S3Objects(storage, settings.s3_bucket, settings.s3_url_seconds),
+            processes,
+            SqlAnalyses(database),
+            Limits(
+                bucket=settings.s3_bucket,
+                buckets=settings.analysis_buckets,
+                max_bytes=settings.analysis_max_bytes,
+                max_rows=settings.analysis_max_rows,
+            ),
+        )
+        yield acts.all()
+    finally:
+        await processes.close()
+        await database.dispose()
+        storage.close()
+
+
+def concurrency(settings: Settings) -> int:
+    """Steps that would wait for a process wait in the task queue instead, where no time-out runs."""
+    return settings.analysis_processes

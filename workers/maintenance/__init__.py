@@ -1,0 +1,1 @@
+"""Maintenance: temporary files, old history, analytics."""

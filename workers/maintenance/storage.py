@@ -1,0 +1,96 @@
+"""Temporary objects and archives in S3: boto3 in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from temporalio.exceptions import ApplicationError
+
+from schemas.errors import FailureType, bounded
+from schemas.objects import TEMPORARY
+from workers.maintenance.logic import Temporary
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+T = TypeVar("T")
+
+_MISSING = ("404", "NoSuchKey", "NotFound")
+_REFUSED = ("403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket")
+
+
+class Bucket:
+    """Raises `ApplicationError`: not to be tried again for what S3 refuses."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    async def get(self, key: str) -> bytes | None:
+        """None when there is no such object."""
+
+        def ask() -> bytes | None:
+            try:
+                return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+
+        return await self.call(ask)
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self.call(lambda: self.client.put_object(Bucket=self.name, Key=key, Body=data, ContentType="application/vnd.apache.parquet"))
+
+    async def call(self, ask: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(ask)
+        except (BotoCoreError, ClientError) as error:
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+            raise self.failed(code, str(error)) from error
+
+    def failed(self, code: str, text: str) -> ApplicationError:
+        if code in _REFUSED:
+            return ApplicationError(
+                f"S3 does not permit it in the bucket {self.name}: {bounded(text, 300)}. Check its name, the keys and their policy",
+                type=FailureType.STORAGE_REFUSED,
+                non_retryable=True,
+            )
+        return ApplicationError(
+            f"S3 bucket {self.name} does not answer as it must: {bounded(text, 300)}", type=FailureType.STORAGE_UNAVAILABLE
+        )
+
+
+class TemporaryObjects:
+    """Those of this bucket below `tmp/`."""
+
+    prefix = TEMPORARY
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def pages(self) -> AsyncIterator[Sequence[Temporary]]:
+        """At most 1000 at a time, as S3 lists them."""
+        after: str | None = ""
+        while after is not None:
+            listed = await self._bucket.call(self._listing(after))
+            found = [Temporary(each["Key"], each["Size"], each["LastModified"]) for each in listed.get("Contents", [])]
+            yield found
+            after = found[-1].name if listed["IsTruncated"] and found else None
+
+    def _listing(self, after: str) -> Callable[[], ListObjectsV2OutputTypeDef]:
+        return lambda: self._bucket.client.list_objects_v2(Bucket=self._bucket.name, Prefix=self.prefix, StartAfter=after)
+
+    async def remove(self, found: Sequence[Temporary]) -> None:
+        """To S3 an object that is gone already is a deleted one."""
+        keys = [{"Key": each.name} for each in found]
+        answer = await self._bucket.call(
+            lambda: self._bucket.client.delete_objects(Bucket=self._bucket.name, Delete={"Objects": keys, "Quiet": True})  # type: ignore[typeddict-item]
+        )
+        for error in answer.get("Errors", []):
+            if error.get("Code") not in _MISSING:
+                raise self._bucket.failed(error.get("Code", ""), f"{error.get('Key')}: {error.get('Code')}: {error.get('Message')}")

@@ -1,0 +1,21 @@
+"""The transaction activities with the database."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from headrace.settings import Settings
+from headrace.store.engine import engine
+from workers.domain import Activities
+from workers.transaction.activities import TransactionActivities
+from workers.transaction.books import Books
+
+
+@contextlib.asynccontextmanager
+async def activities(settings: Settings) -> AsyncIterator[Activities]:
+    database = engine(settings.database_url)
+    try:
+        yield TransactionActivities(Books(database)).all()
+    finally:
+        await database.dispose()

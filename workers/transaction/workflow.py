@@ -1,0 +1,93 @@
+"""One purchase for one request: credits on hold, the order, the entry in the books, or all of it taken back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from schemas.request import Accepted
+    from schemas.transaction import CompensationOutcome, TransactionRequested, TransactionResult
+    from workers.completion import concluded
+    from workers.saga import Compensated as Undone
+    from workers.saga import Compensation, Saga
+    from workers.transaction.activities import TransactionActivities
+    from workers.transaction.models import Compensate, Purchase
+
+_COMPLETED = "headrace.transaction.TransactionCompleted"
+
+# The reference's time-outs and retries, except that compensations have no limit of attempts: after its five a saga would leave credits
+# on hold because the database was away for a minute. The heartbeat is ours, so that a killed worker costs ten seconds and not five minutes.
+_HEARTBEAT = timedelta(seconds=10)
+_SECONDS_30 = timedelta(seconds=30)
+
+
+@workflow.defn(name="TransactionalWorkflow")
+class TransactionalWorkflow:
+    """Reserves, processes, commits; compensates in reverse when one fails or the run is cancelled; then tells, whatever happened."""
+
+    @workflow.run
+    async def run(self, accepted: Accepted[TransactionRequested]) -> TransactionResult:
+        request, saga = accepted.request, Saga()
+        purchase = Purchase(
+            transaction_id=workflow.info().workflow_id,
+            user_id=request.user_id,
+            amount=request.amount,
+            item=request.item,
+            reference=request.reference,
+        )
+        return await concluded(
+            accepted, _COMPLETED, saga.run(self._steps(saga, purchase)), partial=lambda: _result(purchase, undone=saga.compensated)
+        )
+
+    async def _steps(self, saga: Saga, purchase: Purchase) -> TransactionResult:
+        undo = Compensate(transaction_id=purchase.transaction_id)
+        await saga.step(
+            "reserve_resources",
+            workflow.execute_activity_method(
+                TransactionActivities.reserve_resources,
+                purchase,
+                start_to_close_timeout=_SECONDS_30,
+                retry_policy=RetryPolicy(maximum_attempts=3),
+            ),
+            Compensation(TransactionActivities.release_resources, undo, _SECONDS_30),
+        )
+        await saga.step(
+            "process_request",
+            workflow.execute_activity_method(
+                TransactionActivities.process_request,
+                purchase,
+                start_to_close_timeout=timedelta(minutes=5),
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=RetryPolicy(maximum_attempts=3),
+            ),
+            Compensation(TransactionActivities.rollback_processing, undo, timedelta(minutes=2)),
+        )
+        committed = await saga.step(
+            "commit_transaction",
+            workflow.execute_activity_method(
+                TransactionActivities.commit_transaction,
+                purchase,
+                start_to_close_timeout=_SECONDS_30,
+                retry_policy=RetryPolicy(maximum_attempts=5),
+            ),
+            Compensation(TransactionActivities.rollback_transaction, undo, _SECONDS_30),
+        )
+        return _result(purchase, balance_after=committed.balance_after)
+
+
+def _result(purchase: Purchase, *, balance_after: int | None = None, undone: list[Undone] | None = None) -> TransactionResult:
+    return TransactionResult(
+        **purchase.model_dump(exclude={"user_id"}),
+        balance_after=balance_after,
+        compensations=[_outcome(each) for each in undone or []],
+    )
+
+
+def _outcome(undone: Undone) -> CompensationOutcome:
+    step = {"step": undone.step, "compensation": undone.compensation}
+    if undone.error is not None:
+        return CompensationOutcome(**step, outcome="failed", error_code=undone.error.code, error_message=undone.error.message)
+    return CompensationOutcome(**step, outcome="compensated" if undone.answer.had_effect else "nothing_to_undo")
