@@ -53,12 +53,15 @@ def _needed(of: metadata.Distribution, extras: set[str]) -> Iterator[Requirement
 
 def expression(of: metadata.Distribution) -> str | None:
     """The SPDX expression that it declares."""
-    declared: str | None = of.metadata.get("License-Expression")
-    return declared
+    return _first(of, "License-Expression")
 
 
 def licence_names(of: metadata.Distribution) -> list[str]:
     """The licences of one without an expression, in its own words: its classifiers, or what stands in `License`."""
     classifiers = [text.rsplit(" :: ", 1)[-1] for text in of.metadata.get_all("Classifier") or [] if text.startswith("License :: ")]
-    lines = (of.metadata.get("License") or "").strip().splitlines()
+    lines = (_first(of, "License") or "").strip().splitlines()
     return classifiers or lines[:1]
+
+
+def _first(of: metadata.Distribution, field: str) -> str | None:
+    return next(iter(of.metadata.get_all(field) or []), None)

@@ -62,7 +62,7 @@ def test_every_resource_is_valid_by_the_schemas_of_kubernetes() -> None:
 
 def test_every_domain_and_service_has_its_deployment() -> None:
     domains = {domain_of(name) for name in names(DEPLOYMENTS) if name.startswith("headrace-workers-")}
-    assert domains >= DOMAINS.keys()
+    assert domains == DOMAINS.keys()
     assert set(names(DEPLOYMENTS)) == {"headrace-ingress", "headrace-notifier", *(f"headrace-workers-{domain}" for domain in domains)}
     started = {tuple(container(workload)["args"]) for workload in WORKLOADS}
     assert started == {("setup",), ("ingress",), ("notifier",), *(("workers", "--domain", domain) for domain in domains)}
@@ -167,6 +167,11 @@ def test_workers_are_scaled_by_the_backlog_of_each_of_their_queues(domain: str) 
         assert found["endpointFromEnv"] in CONFIGURATION
         assert found["namespace"] == CONFIGURATION["TEMPORAL_NAMESPACE"]
         assert all(isinstance(value, str) for value in found.values())
+
+
+def test_the_setup_can_be_applied_before_the_services_with_all_that_it_needs() -> None:
+    first = [resource for resource in BASE if resource["metadata"].get("labels", {}).get("headrace-step") == "setup"]
+    assert sorted(found["kind"] for found in first) == ["ConfigMap", "Job", "ServiceAccount"]
 
 
 def test_every_port_with_metrics_is_read() -> None:

@@ -69,8 +69,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     environment = folder / "environment"
     venv.create(environment, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
-    # The dependencies alone: what stands in the .pth files of that folder, this repository among it, is not followed.
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # The dependencies alone: what stands in the .pth files of those folders, this repository among it, is not followed.
+    dependencies = [folder for folder in sys.path if Path(folder).name == "site-packages"]
+    (packages / "dependencies.pth").write_text("\n".join(dependencies) + "\n")
     uv = [
         sys.executable,
         "-m",

@@ -65,7 +65,9 @@ def _generate(resources: list[Resource], generator: dict[str, Any], folder: Path
         (there,) = [found for found in resources if (found["kind"], found["metadata"]["name"]) == ("ConfigMap", generator["name"])]
         there["data"].update(data)
     else:
-        resources.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generator["name"]}, "data": data})
+        resources.append(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generator["name"], **generator["options"]}, "data": data}
+        )
 
 
 def _patch(resources: list[Resource], patch: dict[str, Any], folder: Path) -> None:
