@@ -242,10 +242,13 @@ def _settings() -> Settings:
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
-    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly."""
+    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly.
+
+    `-P`: a folder `workers` or `schemas` of the project in which it is called does not hide ours.
+    """
     _settings()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import tomllib
 import venv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -113,6 +113,14 @@ def test_the_command_runs_without_the_repository(installed: Installed) -> None:
     routes = installed.run("headrace", "route", "check")
     assert routes.returncode == 0, routes.stdout + routes.stderr
     assert list(installed.folder.iterdir()) == []
+
+
+def test_packages_of_the_project_in_which_it_is_called_hide_none_of_ours(installed: Installed, tmp_path: Path) -> None:
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise ImportError('not the one of Headrace')")
+    routes = replace(installed, folder=tmp_path).run("headrace", "route", "check")
+    assert routes.returncode == 0, routes.stdout + routes.stderr
 
 
 def test_every_process_finds_its_own_files_without_the_repository(installed: Installed) -> None:
