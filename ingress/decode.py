@@ -46,10 +46,12 @@ class Command:
 class RejectedEvent(Rejected):
     """The record was read, but its request is refused: its sender can still be told."""
 
-    def __init__(self, rejected: Rejected, record: str, value: dict[str, Any]) -> None:
+    def __init__(self, rejected: Rejected, record: str, value: dict[str, Any], first: tuple[str, int, int] | None = None) -> None:
         super().__init__(rejected.reason, rejected.message)
         self.record = record
         self.value = value
+        self.first = first
+        """Topic, partition and offset of the record that it is in conflict with."""
 
 
 class Decoder:

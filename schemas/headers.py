@@ -23,6 +23,13 @@ DLQ_TOPIC = "dlq_topic"
 DLQ_PARTITION = "dlq_partition"
 DLQ_OFFSET = "dlq_offset"
 DLQ_TIME = "dlq_time"
+DLQ_RECEIPT = "dlq_receipt"
+"""The `completion_id` of the receipt that its sender gets; `none: ` and why when nobody can be told."""
+
+CONFLICT_TOPIC = "conflict_topic"
+CONFLICT_PARTITION = "conflict_partition"
+CONFLICT_OFFSET = "conflict_offset"
+"""In the receipt for an `id_conflict`: the record that had the event ID first."""
 
 # Version 00 is complete; a later one may go on behind a hyphen; ff is none.
 _TRACEPARENT = re.compile(
@@ -75,11 +82,17 @@ def traceparent(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
 
 
 def dead_letter(
-    original: Iterable[tuple[str, bytes | None]], error: Rejected, *, topic: str, partition: int, offset: int, time: datetime
+    original: Iterable[tuple[str, bytes | None]],
+    error: Rejected,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    time: datetime,
+    receipt: str | None = None,
 ) -> Headers:
     """The original headers as they were, followed by the dead letter's own. Of a repeated name the last one is ours."""
-    return [
-        *original,
+    added: Headers = [
         (DLQ_REASON, error.reason.encode()),
         (DLQ_MESSAGE, error.message.encode("utf-8", "replace")),
         (DLQ_TOPIC, topic.encode()),
@@ -87,6 +100,23 @@ def dead_letter(
         (DLQ_OFFSET, str(offset).encode()),
         (DLQ_TIME, rfc3339(time).encode()),
     ]
+    if receipt is not None:
+        added.append((DLQ_RECEIPT, receipt.encode("utf-8", "replace")))
+    return [*original, *added]
+
+
+def refused(error: Rejected, *, topic: str, partition: int, offset: int, first: tuple[str, int, int] | None) -> Headers:
+    """Of a receipt: why and where its record was refused, as its dead letter says it, and which record it is in conflict with."""
+    headers: Headers = [
+        (DLQ_REASON, error.reason.encode()),
+        (DLQ_TOPIC, topic.encode()),
+        (DLQ_PARTITION, str(partition).encode()),
+        (DLQ_OFFSET, str(offset).encode()),
+    ]
+    if first is not None:
+        names = (CONFLICT_TOPIC, CONFLICT_PARTITION, CONFLICT_OFFSET)
+        headers += [(name, str(value).encode()) for name, value in zip(names, first, strict=True)]
+    return headers
 
 
 def rfc3339(time: datetime) -> str:

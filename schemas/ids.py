@@ -24,6 +24,16 @@ def rejection_id(event_id: UUID, value_sha256: str) -> UUID:
     return uuid5(_NAMESPACE, f"rejection:{event_id}:{value_sha256}")
 
 
+def batch_item_id(event_id: UUID, index: int) -> UUID:
+    """The event of one prompt of a batch, by its index from 0."""
+    return uuid5(_NAMESPACE, f"batch:{event_id}:{index}")
+
+
+def batch_child_id(batch_workflow_id: str, index: int) -> str:
+    """The workflow of one prompt of a batch."""
+    return f"batch-image-{batch_workflow_id}-{index}"
+
+
 def path_id(event_id: UUID) -> UUID:
     """The learning path of an accepted event."""
     return uuid5(_NAMESPACE, f"path:{event_id}")

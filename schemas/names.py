@@ -22,3 +22,8 @@ SEND_COMPLETION = "send_completion_notification"
 NOTIFY_USER = "notify_user"
 """The same under the name that the learning path gives it."""
 UPDATE_HISTORY = "update_generation_history"
+
+RECONCILE = "ReconcileCompletions"
+NOTE_OPEN_EVENTS = "note_open_events"
+COMPLETE_ENDED_RUNS = "complete_ended_runs"
+RECONCILE_SCHEDULE = "headrace-reconcile"

@@ -73,7 +73,7 @@ async def process(settings: Settings, store: AsyncEngine) -> AsyncIterator[Notif
 
 @pytest_asyncio.fixture
 async def notifier(settings: Settings, store: AsyncEngine) -> AsyncIterator[Notifier]:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     async with process(settings, store) as made:
         yield made
 

@@ -75,7 +75,9 @@ def test_the_first_wellformed_traceparent_counts() -> None:
 def test_a_dead_letter_keeps_the_original_headers_in_their_order_and_adds_its_own_last() -> None:
     original: headers.Headers = [("a", b"\xff"), ("a", None), ("dlq_reason", b"from an earlier time")]
     error = Rejected(Reason.UNDECODABLE, "naïve \ud800 " + "x" * 5000)
-    made = headers.dead_letter(original, error, topic="image.requests", partition=3, offset=42, time=TIME.astimezone(UTC))
+    made = headers.dead_letter(
+        original, error, topic="image.requests", partition=3, offset=42, time=TIME.astimezone(UTC), receipt="none: why"
+    )
     assert made[:3] == original
     assert dict(made[3:]) == {
         "dlq_reason": b"undecodable",
@@ -84,6 +86,7 @@ def test_a_dead_letter_keeps_the_original_headers_in_their_order_and_adds_its_ow
         "dlq_partition": b"3",
         "dlq_offset": b"42",
         "dlq_time": b"2026-03-04T05:06:07.089Z",
+        "dlq_receipt": b"none: why",
     }
     assert len(dict(made)["dlq_message"] or b"") < 1010
 
