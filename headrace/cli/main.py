@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
 from uuid import UUID
@@ -32,6 +33,19 @@ route_app = typer.Typer(help="The routes, and those that are stopped.", no_args_
 app.add_typer(route_app, name="route")
 
 _INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(metadata.version("headrace"))
+        raise typer.Exit
+
+
+@app.callback()
+def headrace(
+    _: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 @app.command()
@@ -216,10 +230,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
-    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly."""
+    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly.
+
+    `-P`: a folder `workers` or `schemas` of the project in which it is called does not hide ours.
+    """
     loaded()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -172,12 +173,19 @@ def _tell(ui: str, cases: list[Case], missing: list[str]) -> None:
         )
     console.print(f"Images beside their requests and completions:  {OUTPUT / 'index.html'}", highlight=False)
     console.print(f"One run in Temporal's UI:  {ui}/namespaces/default/workflows/{first}", highlight=False, soft_wrap=True)
+    command = _command()
     console.print(
-        "To look further:  make up  keeps the system running, with these runs in it; then\n"
-        f"  .venv/bin/headrace status\n  .venv/bin/headrace completions image --event-id {cases[0].event_id} --json",
+        f"To look further:  {command} up --detach  keeps the system running, with these runs in it; then\n"
+        f"  {command} status\n  {command} completions image --event-id {cases[0].event_id} --json",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _command() -> Path:
+    """The command that was installed with this Python, as it is called from here."""
+    installed = Path(sysconfig.get_path("scripts")) / "headrace"
+    return installed.relative_to(Path.cwd()) if installed.is_relative_to(Path.cwd()) else installed
 
 
 def _requests(settings: Settings) -> str:
