@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-compose test test-containers chaos lint up down secrets bench lock clean
+.PHONY: help demo demo-compose test test-containers chaos lint up down secrets bench docs sbom wheel lock clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,15 @@ secrets:  ## draw the secrets of docker-compose.yml into deploy/secrets, each on
 bench: .venv/ready  ## measure, into benchmarks/results/
 	@$(BIN)/python -m benchmarks
 
+docs: .venv/ready  ## the documentation as a site, into site/
+	@$(BIN)/mkdocs build --quiet --strict
+
+wheel: .venv/ready sbom  ## the wheel and its bill of materials, into dist/
+	@$(BIN)/python -m hatchling build --target wheel
+
+sbom: .venv/ready  ## the bill of materials of what Headrace is delivered with, CycloneDX, into dist/
+	@$(BIN)/python -m tests.release.sbom dist/headrace.cdx.json
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: .venv/ready  ## pin every dependency anew, with hashes; and those of the images at the same versions
 	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
@@ -57,4 +66,4 @@ lock: .venv/ready  ## pin every dependency anew, with hashes; and those of the i
 
 clean:  ## remove .venv, the state folder and what tests left (not the cache of embedded parts)
 	@! test -x $(BIN)/headrace || $(BIN)/headrace down --quiet
-	@rm -rf .venv .headrace demo-output chaos-logs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .headrace demo-output chaos-logs site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -93,7 +93,7 @@ def _routes(settings: Settings) -> Finding:
 async def _workers() -> Finding:
     """What `headrace route check` says: which workflows there are is known to the workers alone, and they are asked as another process."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "workers.check", "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-m", "workers.check", "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(_WORKERS_SECONDS):

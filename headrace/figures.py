@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace import kafka, temporal
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
-from headrace.store.tables import LEDGER
+from headrace.store.tables import COMPLETIONS, LEDGER, OPEN_EVENTS, RECONCILER
+from schemas import names
 from schemas.routes import load_routes
 from schemas.topics import Topics
 
@@ -43,7 +46,7 @@ async def figures(settings: Settings) -> Figures:
     finally:
         await consumer.stop()
     client = await temporal.connect(settings)
-    counted = await client.count_workflows("ExecutionStatus = 'Running'")
+    counted = await client.count_workflows(f"ExecutionStatus = 'Running' AND WorkflowType != '{names.RECONCILE}'")
     return Figures(lag, sum(ends[partition] - begins[partition] for partition in dead), counted.count)
 
 
@@ -55,5 +58,44 @@ async def ledger_rows(settings: Settings) -> int:
             return 0
         async with database.connect() as connection:
             return (await connection.execute(select(func.count()).select_from(LEDGER))).scalar_one()
+    finally:
+        await database.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEvents:
+    """Accepted events that have no completion, so far as the reconciler has looked."""
+
+    open: int
+    """Without a completion a minute after they were accepted: their runs go on, or nobody knows yet that they do not."""
+    unreconciled: int
+    """Those of them that are due to be looked at, and completions that are decided and not known to be published."""
+    oldest_open_seconds: float
+    lag_seconds: float
+    """How long the oldest event has waited to be looked at; it grows while nothing reconciles. About a minute is usual."""
+
+
+async def open_events(database: AsyncEngine) -> OpenEvents:
+    """Raises what the driver raises when the database does not answer, or lacks a table."""
+    now = datetime.now(UTC)
+    reached = select(RECONCILER.c.reached_at).where(RECONCILER.c.name == "ledger").scalar_subquery()
+    unread = select(func.min(LEDGER.c.claimed_at)).where(LEDGER.c.claimed_at > func.coalesce(reached, datetime(1970, 1, 1, tzinfo=UTC)))
+    undelivered = select(func.count(), func.min(COMPLETIONS.c.decided_at)).where(COMPLETIONS.c.published_at.is_(None))
+    due = select(func.count(), func.min(OPEN_EVENTS.c.next_check)).where(OPEN_EVENTS.c.next_check <= now)
+    async with database.connect() as connection:
+        count, oldest = (await connection.execute(select(func.count(), func.min(OPEN_EVENTS.c.claimed_at)))).one()
+        due_count, due_since = (await connection.execute(due)).one()
+        left_count, left_since = (await connection.execute(undelivered)).one()
+        unread_since = (await connection.execute(unread)).scalar_one()
+    waits = [(now - since).total_seconds() for since in (due_since, left_since, unread_since) if since is not None]
+    age = 0.0 if oldest is None else (now - oldest).total_seconds()
+    return OpenEvents(count, due_count + left_count, max(age, 0.0), max([*waits, 0.0]))
+
+
+async def open_events_of(settings: Settings) -> OpenEvents:
+    """The same on a connection of its own."""
+    database = engine(settings.database_url)
+    try:
+        return await open_events(database)
     finally:
         await database.dispose()

@@ -9,6 +9,7 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
@@ -17,6 +18,7 @@ from temporalio.client import (
 )
 
 from schemas import names
+from schemas.reconcile import Reconcile
 
 SCHEDULES: dict[str, Schedule] = {
     names.SCHEDULE_MAINTENANCE: Schedule(
@@ -29,6 +31,17 @@ SCHEDULES: dict[str, Schedule] = {
         spec=ScheduleSpec(cron_expressions=["0 2 * * *"]),
         # A run that was missed because Temporal was away is made up for within the same day: the next one does its work as well.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(hours=12)),
+    ),
+    names.RECONCILE_SCHEDULE: Schedule(
+        action=ScheduleActionStartWorkflow(
+            names.RECONCILE,
+            Reconcile(),
+            id=names.RECONCILE_SCHEDULE,
+            task_queue=names.QUEUE_NOTIFICATIONS,
+            execution_timeout=timedelta(minutes=30),
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(minutes=1))]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
     ),
 }
 """By schedule ID."""
@@ -52,3 +65,12 @@ async def upsert(client: Client, name: str, schedule: Schedule) -> bool:
 
     await client.get_schedule_handle(name).update(changed)
     return False
+
+
+async def ensure(client: Client, name: str) -> bool:
+    """Makes the schedule if it is not there, and leaves one that is as it is; whether it was made. Raises `RPCError`."""
+    try:
+        await client.create_schedule(name, SCHEDULES[name])
+    except ScheduleAlreadyRunningError:
+        return False
+    return True

@@ -19,12 +19,14 @@ class DeadLetters:
         self._producer = producer
         self._topics = topics
 
-    async def send(self, record: ConsumerRecord, error: Rejected) -> None:
-        """Returns once Kafka has acknowledged it: only then may the record's offset be committed. Raises `Transient`."""
+    async def send(self, record: ConsumerRecord, error: Rejected, receipt: str) -> None:
+        """Returns once Kafka has acknowledged it: only then may the record's offset be committed. Raises `Transient`.
+
+        `receipt` says where its sender is told, or why nowhere.
+        """
         topic = self._topics.dead_letters(record.topic)
-        added = headers.dead_letter(
-            record.headers, error, topic=record.topic, partition=record.partition, offset=record.offset, time=datetime.now(UTC)
-        )
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        added = headers.dead_letter(record.headers, error, **place, time=datetime.now(UTC), receipt=receipt)
         try:
             if record.key is None and record.value is None:
                 await self._send_empty(topic, record.timestamp, added)

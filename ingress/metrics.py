@@ -4,6 +4,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECORDS = Counter("headrace_ingress_records", "Records by how they ended.", ["topic", "route", "disposition"])
 DEAD_LETTERS = Counter("headrace_ingress_dead_letters", "Dead letters by reason.", ["topic", "reason"])
+RECEIPTS = Counter(
+    "headrace_ingress_receipts",
+    "Refused records by whether their sender was told: sent, no_event_id, no_completion_record.",
+    ["topic", "outcome"],
+)
 TRANSIENT = Counter("headrace_ingress_transient_errors", "Tries that are made again because a part was away or busy.", ["topic"])
 IN_FLIGHT = Gauge("headrace_ingress_in_flight", "Records read and without a disposition.")
 IN_FLIGHT_BYTES = Gauge("headrace_ingress_in_flight_bytes", "The sum of their sizes.")

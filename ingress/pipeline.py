@@ -23,7 +23,7 @@ from ingress.gate import Gate
 from ingress.lanes import Lanes, Turn
 from ingress.ledger import Claim, Entry, Ledger
 from ingress.limit import AdaptiveLimit
-from ingress.rejection import Rejections
+from ingress.rejection import Receipt, Rejections
 from ingress.start import Starter
 from schemas.command import WorkflowCommandIssued
 from schemas.errors import Reason, Rejected, Transient
@@ -164,13 +164,15 @@ class Pipeline:
         # Its key need not wait for the dead letters.
         work.turn.leave()
         record, refused = work.record, error if isinstance(error, RejectedEvent) else None
+        receipt = self._rejections.receipt(record, error)
         while self._breakers.is_open(work.ticket.route):
             await self._breakers.until_closed(work.ticket.route)
         self._breakers.dead_lettered(work.ticket, error.reason, error.message)
         work.begun = True
-        await self._patiently(work, lambda: self._dead_letters.send(record, error))
-        if refused is not None:
-            await self._patiently(work, lambda: self._rejections.send(record, refused))
+        await self._patiently(work, lambda: self._dead_letters.send(record, error, receipt.in_words()))
+        if isinstance(receipt, Receipt):
+            await self._patiently(work, lambda: self._rejections.send(receipt))
+        metrics.RECEIPTS.labels(record.topic, "sent" if isinstance(receipt, Receipt) else receipt.outcome).inc()
         if work.claimed and isinstance(work.found, Event | Command):
             await self._ledger.settle(work.found.request.event_id, "rejected", None, None)
         return DeadLettered(error.reason, error.message, None if refused is None else refused.value.get("event_id"))
@@ -216,7 +218,9 @@ def _known(record: ConsumerRecord, found: Event | Command, entry: Entry) -> Disp
     if entry.payload_sha256 != found.payload_sha256 or entry.record != found.record:
         first = f"{entry.record} at {entry.topic}, partition {entry.partition}, offset {entry.offset}"
         message = f"event ID {entry.event_id} is that of another event, {first}: send each event under an ID of its own"
-        raise _refused(Rejected(Reason.ID_CONFLICT, message), found)
+        raise RejectedEvent(
+            Rejected(Reason.ID_CONFLICT, message), found.record, found.request.model_dump(), (entry.topic, entry.partition, entry.offset)
+        )
     if entry.disposition == "pending":
         return None
     kind = Duplicate if not _is_place_of(entry, record) else Signalled if entry.disposition == "signalled" else Started

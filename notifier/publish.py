@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from headrace import tracing
-from headrace.store.insert import insert_once
-from headrace.store.tables import COMPLETIONS
 from headrace.wire import Wire
+from notifier.decisions import Decisions
 from notifier.producer import Message, OnceProducer, database_error
 from schemas import codec, headers, models, names
-from schemas.completion import Completion, OpenCompletion, Published, SendCompletion
+from schemas.completion import Completion, OpenCompletion, Published, SendCompletion, Status
 from schemas.errors import FailureType, Transient, bounded
 from schemas.from_json import from_json
 from schemas.topics import Topics
@@ -27,10 +26,10 @@ SOURCE = "headrace/notifier"
 
 
 class CompletionActivities:
-    """What was acknowledged is in the table `completions`; a retried activity finds it there and sends nothing."""
+    """How an event ended is decided by the row in `completions`, before anything is sent: whoever comes later sends the same record."""
 
     def __init__(self, engine: AsyncEngine, producer: OnceProducer, wire: Wire, topics: Topics) -> None:
-        self._engine = engine
+        self._decisions = Decisions(engine)
         self._producer = producer
         self._wire = wire
         self._topics = topics
@@ -38,38 +37,42 @@ class CompletionActivities:
     @activity.defn(name=names.SEND_COMPLETION)
     async def send_completion_notification(self, command: SendCompletion) -> Published:
         """Raises `ApplicationError`, non-retryable for a completion that is not its record."""
-        completion = self._validated(command)
         activity.heartbeat()
-        try:
-            known = await self._published(completion)
-        except (SQLAlchemyError, OSError) as error:
-            raise database_error(error) from error
-        if known is not None:
-            return known
-        message = await self._message(command, completion)
-        return await self._producer.publish(message, lambda place: self._keep(message, place), activity.heartbeat)
+        return (await self.publish(command, activity.heartbeat))[0]
 
     @activity.defn(name=names.NOTIFY_USER)
     async def notify_user(self, command: SendCompletion) -> Published:
         """The same, under the name that the learning path gives it."""
         return await self.send_completion_notification(command)
 
-    async def _published(self, completion: Completion[Any]) -> Published | None:
-        query = select(COMPLETIONS).where(COMPLETIONS.c.completion_id == completion.completion_id)
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Published(topic=row.topic, partition=row.partition, offset=row.offset)
+    async def publish(self, command: SendCompletion, beat: Callable[[], None]) -> tuple[Published, Status | None]:
+        """Where the event's completion is, and what it says: this one unless another was decided before. Raises `ApplicationError`."""
+        completion = self._validated(command)
+        message = await self._message(command, completion)
+        try:
+            decided = await self._decisions.decide(message, completion.status)
+        except (SQLAlchemyError, OSError) as error:
+            raise database_error(error) from error
+        if decided.place is not None:
+            return decided.place, decided.status
+        assert decided.message is not None  # noqa: S101 - the table's rule: one or the other
+        return await self.deliver(decided.message, beat), decided.status
 
-    async def _keep(self, message: Message, place: Published) -> None:
-        row = {
-            "completion_id": message.id,
-            "event_id": message.event_id,
-            "record": message.record,
-            "published_at": datetime.now(UTC),
-            **place.model_dump(),
-        }
-        async with self._engine.begin() as connection:
-            await insert_once(connection, COMPLETIONS, row)
+    async def deliver(self, decided: Message, beat: Callable[[], None]) -> Published:
+        """Sends what was decided. Raises `ApplicationError`; one that Kafka will never take is decided no more."""
+        try:
+            return await self._producer.publish(decided, lambda place: self._decisions.acknowledged(decided, place), beat)
+        except ApplicationError as error:
+            if error.non_retryable:
+                try:
+                    await self._decisions.withdraw(decided)
+                except (SQLAlchemyError, OSError) as away:
+                    raise database_error(away) from error
+            raise
+
+    async def undelivered(self, before: datetime, at_most: int) -> list[Message]:
+        """What was decided before a moment and is not known to be published, the oldest first."""
+        return await self._decisions.undelivered(before, at_most)
 
     async def _message(self, command: SendCompletion, completion: Completion[Any]) -> Message:
         topic = self._topics.completions(command.domain)
@@ -87,6 +90,7 @@ class CompletionActivities:
                 time=completion.completed_at,
                 subject=str(completion.event_id),
                 traceparent=tracing.traceparent() or command.traceparent,
+                generation=command.generation,
             ),
         )
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from schemas.request import Model
 
@@ -86,6 +86,8 @@ class SendCompletion(Model):
     """The completion's fields as JSON."""
     key: bytes | None = None
     traceparent: str | None = None
+    generation: int = Field(1, ge=1, exclude_if=lambda generation: generation == 1)
+    """The run's, see `Accepted`; the first one is not written, so that a notifier of the version before still reads it."""
 
 
 class UpdateHistory(Model):

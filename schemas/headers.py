@@ -5,6 +5,7 @@ CloudEvents: "Kafka Protocol Binding for CloudEvents 1.0", section 3.2. Trace co
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,6 +16,7 @@ Headers = list[tuple[str, bytes | None]]
 
 CE_ID = "ce_id"
 CE_TYPE = "ce_type"
+CE_GENERATION = "ce_generation"
 TRACEPARENT = "traceparent"
 
 DLQ_REASON = "dlq_reason"
@@ -23,6 +25,21 @@ DLQ_TOPIC = "dlq_topic"
 DLQ_PARTITION = "dlq_partition"
 DLQ_OFFSET = "dlq_offset"
 DLQ_TIME = "dlq_time"
+DLQ_RECEIPT = "dlq_receipt"
+"""The `completion_id` of the receipt that its sender gets; `none: ` and why when nobody can be told."""
+
+CONFLICT_TOPIC = "conflict_topic"
+CONFLICT_PARTITION = "conflict_partition"
+CONFLICT_OFFSET = "conflict_offset"
+"""In the receipt for an `id_conflict`: the record that had the event ID first."""
+_OWN = (DLQ_REASON, DLQ_MESSAGE, DLQ_TOPIC, DLQ_PARTITION, DLQ_OFFSET, DLQ_TIME)
+
+DLQ_REDRIVES = "dlq_redrives"
+"""How often a record was sent again; it comes back in the next dead letter, since that keeps the record's headers."""
+DLQ_REDRIVE_ID = "dlq_redrive_id"
+"""Which dead letter a record was sent again for."""
+_REDRIVEN = (DLQ_REDRIVES, DLQ_REDRIVE_ID)
+_MOST_REDRIVES = 1_000_000
 
 # Version 00 is complete; a later one may go on behind a hyphen; ff is none.
 _TRACEPARENT = re.compile(
@@ -31,9 +48,19 @@ _TRACEPARENT = re.compile(
 
 
 def cloud_event(
-    *, event_id: UUID, event_type: str, source: str, time: datetime, subject: str | None = None, traceparent: str | None = None
+    *,
+    event_id: UUID,
+    event_type: str,
+    source: str,
+    time: datetime,
+    subject: str | None = None,
+    traceparent: str | None = None,
+    generation: int = 1,
 ) -> Headers:
-    """The headers of an event whose value is Avro; `event_type` is the full name of its record."""
+    """The headers of an event whose value is Avro; `event_type` is the full name of its record.
+
+    The CloudEvents extension `generation` is there from the second on.
+    """
     headers: Headers = [
         ("ce_specversion", b"1.0"),
         (CE_ID, str(event_id).encode()),
@@ -46,6 +73,8 @@ def cloud_event(
         headers.append(("ce_subject", subject.encode()))
     if traceparent is not None:
         headers.append((TRACEPARENT, traceparent.encode()))
+    if generation > 1:
+        headers.append((CE_GENERATION, str(generation).encode()))
     return headers
 
 
@@ -75,11 +104,17 @@ def traceparent(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
 
 
 def dead_letter(
-    original: Iterable[tuple[str, bytes | None]], error: Rejected, *, topic: str, partition: int, offset: int, time: datetime
+    original: Iterable[tuple[str, bytes | None]],
+    error: Rejected,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    time: datetime,
+    receipt: str | None = None,
 ) -> Headers:
     """The original headers as they were, followed by the dead letter's own. Of a repeated name the last one is ours."""
-    return [
-        *original,
+    added: Headers = [
         (DLQ_REASON, error.reason.encode()),
         (DLQ_MESSAGE, error.message.encode("utf-8", "replace")),
         (DLQ_TOPIC, topic.encode()),
@@ -87,6 +122,88 @@ def dead_letter(
         (DLQ_OFFSET, str(offset).encode()),
         (DLQ_TIME, rfc3339(time).encode()),
     ]
+    if receipt is not None:
+        added.append((DLQ_RECEIPT, receipt.encode("utf-8", "replace")))
+    return [*original, *added]
+
+
+def refused(error: Rejected, *, topic: str, partition: int, offset: int, first: tuple[str, int, int] | None) -> Headers:
+    """Of a receipt: why and where its record was refused, as its dead letter says it, and which record it is in conflict with."""
+    headers: Headers = [
+        (DLQ_REASON, error.reason.encode()),
+        (DLQ_TOPIC, topic.encode()),
+        (DLQ_PARTITION, str(partition).encode()),
+        (DLQ_OFFSET, str(offset).encode()),
+    ]
+    if first is not None:
+        names = (CONFLICT_TOPIC, CONFLICT_PARTITION, CONFLICT_OFFSET)
+        headers += [(name, str(value).encode()) for name, value in zip(names, first, strict=True)]
+    return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """What the headers of a dead letter say."""
+
+    original: Headers
+    """Those of the record as its sender wrote them."""
+    reason: str
+    message: str
+    topic: str
+    partition: int
+    offset: int
+    time: str
+    """RFC 3339, as it is written."""
+    redrives: int
+    """How often the record had been sent again before it came here."""
+
+
+def buried(headers: Iterable[tuple[str, bytes | None]]) -> Buried | None:
+    """Takes apart what `dead_letter` and `redriven` put together; None for a record that is no dead letter.
+
+    Only what stands at the end is ours: a sender may have headers of the same names.
+    """
+    original = list(headers)
+    if original and original[-1][0] == DLQ_RECEIPT:
+        original.pop()
+    own = [(value or b"").decode("utf-8", "replace") for _, value in original[-len(_OWN) :]]
+    if tuple(name for name, _ in original[-len(_OWN) :]) != _OWN:
+        return None
+    del original[-len(_OWN) :]
+    reason, message, topic, partition, offset, time = own
+    try:
+        place = int(partition), int(offset)
+        datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    redrives = _redrives(original)
+    if redrives is not None:
+        del original[-len(_REDRIVEN) :]
+    return Buried(original, reason, message, topic, *place, time, redrives or 0)
+
+
+def redriven(dead: Buried, dead_letter_id: UUID) -> Headers:
+    """The headers under which a dead letter's record is sent again: those of its sender, and how often and for what it was."""
+    return [*dead.original, (DLQ_REDRIVES, str(dead.redrives + 1).encode()), (DLQ_REDRIVE_ID, str(dead_letter_id).encode())]
+
+
+def redrive_id(headers: Iterable[tuple[str, bytes | None]]) -> UUID | None:
+    """The dead letter for which a record was sent again; None for any other record."""
+    sent = list(headers)
+    if _redrives(sent) is None:
+        return None
+    try:
+        return UUID((sent[-1][1] or b"").decode())
+    except ValueError:
+        return None
+
+
+def _redrives(headers: Headers) -> int | None:
+    """None when the headers do not end with those of a redrive."""
+    if tuple(name for name, _ in headers[-len(_REDRIVEN) :]) != _REDRIVEN:
+        return None
+    value = headers[-len(_REDRIVEN)][1] or b""
+    return min(int(value), _MOST_REDRIVES) if re.fullmatch(rb"[0-9]{1,7}", value) else None
 
 
 def rfc3339(time: datetime) -> str:

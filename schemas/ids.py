@@ -11,9 +11,9 @@ def workflow_id(domain: str, event_id: UUID) -> str:
     return f"{domain}-{event_id}"
 
 
-def completion_id(event_id: UUID) -> UUID:
-    """The completion of an accepted event, the same however often it is published."""
-    return uuid5(_NAMESPACE, f"completion:{event_id}")
+def completion_id(event_id: UUID, generation: int = 1) -> UUID:
+    """The completion of an accepted event, the same however often it is published; each generation of it has its own."""
+    return uuid5(_NAMESPACE, f"completion:{event_id}{_of(generation)}")
 
 
 def rejection_id(event_id: UUID, value_sha256: str) -> UUID:
@@ -22,6 +22,16 @@ def rejection_id(event_id: UUID, value_sha256: str) -> UUID:
     It depends on the record's bytes too: a bad record that borrows the event ID of an accepted one must not pass for that one's completion.
     """
     return uuid5(_NAMESPACE, f"rejection:{event_id}:{value_sha256}")
+
+
+def batch_item_id(event_id: UUID, index: int) -> UUID:
+    """The event of one prompt of a batch, by its index from 0."""
+    return uuid5(_NAMESPACE, f"batch:{event_id}:{index}")
+
+
+def batch_child_id(batch_workflow_id: str, index: int) -> str:
+    """The workflow of one prompt of a batch."""
+    return f"batch-image-{batch_workflow_id}-{index}"
 
 
 def path_id(event_id: UUID) -> UUID:
@@ -34,6 +44,16 @@ def analysis_id(event_id: UUID) -> UUID:
     return uuid5(_NAMESPACE, f"analysis:{event_id}")
 
 
-def history_id(event_id: UUID) -> UUID:
-    """The history entry of an accepted event."""
-    return uuid5(_NAMESPACE, f"history:{event_id}")
+def history_id(event_id: UUID, generation: int = 1) -> UUID:
+    """The history entry of an accepted event, one for each generation."""
+    return uuid5(_NAMESPACE, f"history:{event_id}{_of(generation)}")
+
+
+def dead_letter_id(topic: str, partition: int, offset: int, time: str) -> UUID:
+    """A record in a dead-letter topic. Its time (`dlq_time`) tells it from one of a topic that was made anew under the same name."""
+    return uuid5(_NAMESPACE, f"dead-letter:{topic}:{partition}:{offset}:{time}")
+
+
+def _of(generation: int) -> str:
+    """Nothing for the first: its IDs are those of the time before there were generations."""
+    return "" if generation == 1 else f":{generation}"

@@ -1,5 +1,6 @@
 """The image domain's records."""
 
+import json
 import re
 from typing import Annotated, Literal, Self
 
@@ -73,8 +74,22 @@ class CancellableImageGenerationRequested(ImageGenerationRequested):
     """The same fields; another workflow."""
 
 
+MAX_BATCH = 500
+MAX_BATCH_BYTES = 1_000_000
+"""Of a batch's prompts as JSON: half of what Temporal takes as one argument, so that there is room for results beside what is left."""
+
+
 class BatchImageGenerationRequested(_Picture):
-    prompts: Annotated[list[Prompt], Field(min_length=1, max_length=50)]
+    """Its prompts are any texts: one that is no `Prompt` fails alone, by its index, and not the batch."""
+
+    prompts: Annotated[list[str], Field(min_length=1, max_length=MAX_BATCH)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        size = len(json.dumps(self.prompts, ensure_ascii=False).encode("utf-8", "replace"))
+        if size > MAX_BATCH_BYTES:
+            raise ValueError(f"the prompts have {size} bytes together, and a batch takes {MAX_BATCH_BYTES}: send several batches")
+        return self
 
 
 class ImageGenerationResult(Model):
@@ -92,8 +107,19 @@ class ImageGenerationResult(Model):
     generation_seconds: float
 
 
+class PromptError(Model):
+    """Why a prompt of a batch gave no image."""
+
+    index: int
+    code: str
+    message: str
+
+
 class BatchImageGenerationResult(Model):
+    """One entry for each prompt, in their order; null where one failed, and its error says why."""
+
     images: list[ImageGenerationResult | None]
+    errors: list[PromptError] = Field(default_factory=list)
 
 
 ImageGenerationCompleted = Completion[ImageGenerationResult]

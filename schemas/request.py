@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -77,11 +77,16 @@ R = TypeVar("R", bound=Request)
 
 
 class Accepted(Model, Generic[R]):
-    """The one argument of every workflow that the ingress starts. As JSON: `{"request": {...}, "origin": {...}}`."""
+    """The one argument of every workflow that the ingress starts. As JSON: `{"request": {...}, "origin": {...}}`.
+
+    A later generation's has `"generation": 2` as well; the first one's JSON stays as it always was.
+    """
 
     request: R
     origin: Origin | None
     """None: no record asked for this run by itself, so it is not completed by itself either; a child of a batch, for example."""
+    generation: int = Field(1, ge=1, exclude_if=lambda generation: generation == 1)
+    """1 for the run that the ingress starts; one more for each time that an operator has had a failed run started again."""
 
 
 def milliseconds(time: datetime) -> datetime:

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from headrace.settings import Settings
 from headrace.stack.supervisor import Stack
+from tests.support.ingress import IMAGE_ROUTES
 
 # A deadline would be a timed test: these machines are shared.
 hypothesis.settings.register_profile("headrace", deadline=None)
@@ -38,7 +39,7 @@ async def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
 @pytest.fixture
 def settings(stack_environment: dict[str, str], tmp_path: Path) -> Settings:
-    """Settings of one test: its own topics (by prefix), group, bucket and database on the shared stack."""
+    """Settings of one test: its own topics (by prefix, of the image domain), group, bucket and database on the shared stack."""
     name = f"t{uuid4().hex[:12]}"
     given = {key.lower().removeprefix("headrace_"): value for key, value in stack_environment.items()}
     return Settings.model_validate(
@@ -46,6 +47,7 @@ def settings(stack_environment: dict[str, str], tmp_path: Path) -> Settings:
             **given,
             "topic_prefix": f"{name}.",
             "ingress_group": name,
+            "routes_file": IMAGE_ROUTES,
             "s3_bucket": name,
             "database_url": f"sqlite+aiosqlite:///{tmp_path}/headrace.db",
         }

@@ -26,6 +26,8 @@ from workers.modules import known_domains
 log = structlog.get_logger(__name__)
 
 _GRACE = timedelta(seconds=10)
+_CANCEL_REACHES = timedelta(seconds=2)
+"""How late an activity may learn that it was cancelled: the answer to a heartbeat says so, and this is the least between two."""
 # Our own light modules are imported once for the process and not again for each run: a third of a run's Python time.
 # Those of a team are not among them: the sandbox stops its workflows at a clock or a random number that replay could not repeat.
 _PASSED_THROUGH = ("schemas", "workers", "headrace")
@@ -48,6 +50,7 @@ def build_workers(
             interceptors=interceptors,
             workflow_runner=sandbox(),
             max_concurrent_activities=max_activities,
+            max_heartbeat_throttle_interval=_CANCEL_REACHES,
             graceful_shutdown_timeout=_GRACE,
         )
         for queue, workflows in domain.queues.items()

@@ -88,8 +88,9 @@ def _model_problem(route: Route, run: type) -> str | None:
     """Whether the workflow can read the argument that the ingress gives it: what it cannot would stop the run before its first step."""
     definition = workflow._Definition.must_from_class(run)  # noqa: SLF001 - the SDK has no other way to ask
     annotation: Any = definition.arg_types[0] if definition.arg_types else None
+    # Not even a second one with a default: the SDK then decodes the first, which comes alone, without its type.
     more = list(inspect.signature(definition.run_fn).parameters.values())[2:]
-    if annotation is None or any(argument.default is argument.empty for argument in more):
+    if annotation is None or more:
         return f"{route.workflow} of {route.record} must take one argument with an annotation, accepted: Accepted[...]"
     model, wanted = _model_of(annotation), REQUESTS.get(route.record)
     if wanted is not None:
@@ -117,13 +118,13 @@ def _fields_problem(route: Route, model: type[Request]) -> str | None:
 
 
 def _model_of(annotation: Any) -> type[Request] | None:
-    """`M` of `Accepted[M]`, also where it may be None: a scheduled run has no request."""
+    """`M` of `Accepted[M]` or a subclass, which may have more for runs that continue as new; also where it may be None, for a schedule."""
     if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
         annotation = next((each for each in get_args(annotation) if each is not NoneType), None)
     if not isinstance(annotation, type) or not issubclass(annotation, Accepted):
         return None
-    arguments = annotation.__pydantic_generic_metadata__["args"]
-    return arguments[0] if arguments and isinstance(arguments[0], type) and issubclass(arguments[0], Request) else None
+    model = annotation.model_fields["request"].annotation
+    return model if isinstance(model, type) and issubclass(model, Request) else None
 
 
 def _spelt(annotation: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import exceptions, workflow
@@ -35,6 +35,7 @@ async def concluded(
     history: Callable[[ResultT | None], Mapping[str, Any]] = _nothing,
     send: str = names.SEND_COMPLETION,
     codes: Collection[str] = (),
+    since: datetime | None = None,
 ) -> ResultT:
     """Awaits `work`, tells how it ended, and ends as it did. The whole body of a workflow's `run`.
 
@@ -49,6 +50,7 @@ async def concluded(
         history: The history entry's own fields (`prompt`, `key`, `url`, `size_bytes`, `sha256`, `backend`), given the result or None.
         send: The name of the activity that publishes.
         codes: Types of `ApplicationError` that a team's own steps raise, to be told as they are, as a `FailureType` is.
+        since: When the first run started, of a chain that continued as new.
 
     """
     try:
@@ -57,11 +59,11 @@ async def concluded(
         if not isinstance(error, FailureError) and not is_cancelled_exception(error):
             raise
         status, reason = sort_failure(error, codes)
-        await _tell(accepted, completed, status, partial(), reason, history, send)
+        await _tell(accepted, completed, status, partial(), reason, history, send, since)
         if status is Status.CANCELLED:
             raise
         raise ApplicationError(reason.message, type=reason.code, non_retryable=True) from error
-    await _tell(accepted, completed, Status.SUCCEEDED, result, None, history, send)
+    await _tell(accepted, completed, Status.SUCCEEDED, result, None, history, send, since)
     return result
 
 
@@ -73,13 +75,14 @@ async def _tell(
     error: CompletionError | None,
     history: Callable[[ResultT | None], Mapping[str, Any]],
     send: str,
+    since: datetime | None,
 ) -> None:
     if accepted is None or accepted.origin is None:
         return
     request, origin, info, now = accepted.request, accepted.origin, workflow.info(), workflow.now()
     domain = completed.split(".")[-2]
     completion = Completion[Any](
-        completion_id=completion_id(request.event_id),
+        completion_id=completion_id(request.event_id, accepted.generation),
         event_id=request.event_id,
         user_id=request.user_id,
         workflow_id=info.workflow_id,
@@ -88,18 +91,20 @@ async def _tell(
         result=result,
         error=error,
         requested_at=request.requested_at,
-        started_at=info.start_time,
+        started_at=since or info.start_time,
         completed_at=now,
     )
     entry = History(
-        history_id=history_id(request.event_id),
+        history_id=history_id(request.event_id, accepted.generation),
         domain=domain,
         recorded_at=now,
         **completion.model_dump(include={"event_id", "user_id", "workflow_id", "run_id", "status", "error", "requested_at", "started_at"}),
         **{"backend": getattr(request, "backend", None), **history(result)},
     )
     carried = {"key": origin.key, "traceparent": origin.traceparent}
-    sending = SendCompletion(domain=domain, record=completed, completion=completion.model_dump(mode="json"), **carried)
+    sending = SendCompletion(
+        domain=domain, record=completed, completion=completion.model_dump(mode="json"), generation=accepted.generation, **carried
+    )
     await shielded(_announce(sending, UpdateHistory(entry=entry, **carried), send))
 
 
@@ -144,19 +149,25 @@ async def _announce(completion: SendCompletion, history: UpdateHistory, send: st
 def sort_failure(error: BaseException, codes: Collection[str] = ()) -> tuple[Status, CompletionError]:
     """How a run ended that raised `error`: a failed activity raises `ActivityError`, and its cause says why."""
     if is_cancelled_exception(error):
-        return Status.CANCELLED, CompletionError(code=FailureType.CANCELLED, message="the run was cancelled")
+        # A workflow that has more to say raises Temporal's own error; everything else that is cancelled has no words.
+        said = error.message if isinstance(error, exceptions.CancelledError) else "the run was cancelled"
+        return Status.CANCELLED, CompletionError(code=FailureType.CANCELLED, message=bounded(said))
     cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) and error.cause else error
     if isinstance(cause, exceptions.TimeoutError):
-        return Status.FAILED, CompletionError(code=FailureType.TIMED_OUT, message=bounded(_words(error)))
+        return Status.FAILED, CompletionError(code=FailureType.TIMED_OUT, message=f"{_step(error)} did not end in time")
+    if isinstance(cause, exceptions.TerminatedError):
+        return Status.FAILED, CompletionError(code=FailureType.TERMINATED, message=f"{_step(error)} was terminated")
+    if isinstance(cause, exceptions.WorkflowAlreadyStartedError):
+        said = f"the run {bounded(cause.workflow_id, 200)} exists already, and is not run twice"
+        return Status.FAILED, CompletionError(code=FailureType.ALREADY_STARTED, message=said)
     if isinstance(cause, ApplicationError) and cause.type is not None and cause.type in {*FailureType, *codes}:
         return Status.FAILED, CompletionError(code=cause.type, message=bounded(cause.message))
     # An exception that nobody sorted. Its text may hold anything and goes no further than Temporal and the logs.
-    step = error.activity_type if isinstance(error, ActivityError) else "the workflow"
     kind = cause.type if isinstance(cause, ApplicationError) and cause.type else type(cause).__name__
-    return Status.FAILED, CompletionError(code=FailureType.INTERNAL, message=bounded(f"a fault of this software in {step}: {kind}"))
+    return Status.FAILED, CompletionError(code=FailureType.INTERNAL, message=bounded(f"a fault of this software in {_step(error)}: {kind}"))
 
 
-def _words(error: BaseException) -> str:
+def _step(error: BaseException) -> str:
     if isinstance(error, ActivityError):
-        return f"{error.activity_type} did not end in time"
-    return str(error)
+        return error.activity_type
+    return error.workflow_type if isinstance(error, ChildWorkflowError) else "the workflow"

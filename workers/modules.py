@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from headrace.lifecycle import Misconfigured
 from schemas.errors import bounded
@@ -16,6 +18,8 @@ _VARIABLE = "HEADRACE_WORKER_MODULES"
 def known_domains(modules: Sequence[str]) -> dict[str, Domain]:
     """By name. Raises `Misconfigured` for a module that cannot be used."""
     known = dict(DOMAINS)
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last: nothing there hides a package of ours
     for module in modules:
         for name, domain in _exported(module).items():
             if name in known:

@@ -13,7 +13,9 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.completions import Received, completions
 from headrace.settings import Settings
 from headrace.wire import Wire
-from schemas.errors import Transient
+from schemas.completion import Status
+from schemas.errors import Reason, Transient
+from schemas.ids import completion_id
 from schemas.routes import load_routes
 
 
@@ -31,7 +33,7 @@ async def show(settings: Settings, domain: str | None, *, event_id: UUID | None,
             async for received in found:
                 seen += 1
                 print(_json(received) if as_json else _line(received), flush=True)
-                if event_id is not None:
+                if event_id is not None and follow and _is_the_end(received):
                     break
     except (KafkaError, Transient) as error:
         raise CommandError(
@@ -41,6 +43,18 @@ async def show(settings: Settings, domain: str | None, *, event_id: UUID | None,
         await wire.close()
     if event_id is not None and not seen:
         raise CommandError(Exit.NOT_FOUND, f"no completion of {event_id} yet; --follow waits for it")
+
+
+def _is_the_end(received: Received) -> bool:
+    """Whether nothing more is to come of the event: its own completion, or the receipt of a request that was refused.
+
+    Not the receipt of another request that had borrowed its ID: that one says nothing of this event.
+    """
+    completion = received.completion
+    if completion["completion_id"] == completion_id(completion["event_id"]):
+        return True
+    refused: bool = completion["status"] == Status.REJECTED and completion["error"]["code"] != Reason.ID_CONFLICT
+    return refused
 
 
 def _json(received: Received) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 import typer
 
+from headrace.cli.dlq import app as dlq_app
 from headrace.cli.errors import CommandError, Exit
+from headrace.cli.running import Json, loaded, run_command, sentences
 from headrace.lifecycle import leave
-from headrace.settings import Settings, SettingsError, load, state_dir
+from headrace.settings import state_dir
 from schemas.command import Action
 
 app = typer.Typer(
@@ -26,12 +27,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(dlq_app, name="dlq")
+
 route_app = typer.Typer(help="The routes, and those that are stopped.", no_args_is_help=True)
 app.add_typer(route_app, name="route")
 
 _INTERRUPTED = 130
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(metadata.version("headrace"))
+        raise typer.Exit
+
+
+@app.callback()
+def headrace(
+    _: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 @app.command()
@@ -39,7 +53,7 @@ def up(detach: Annotated[bool, typer.Option("--detach", help="Return when everyt
     """Start the embedded stack and every service, supervised."""
     from headrace.stack import control
 
-    with _sentences():
+    with sentences():
         if detach:
             control.detach(state_dir(), say=_say)
         else:
@@ -51,7 +65,7 @@ def down(quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when n
     """Stop what `up` started. Data stay."""
     from headrace.stack import control
 
-    with _sentences():
+    with sentences():
         if control.down(state_dir(), say=_say):
             _say(f"stopped; data stay in {state_dir()}")
         elif not quiet:
@@ -63,7 +77,7 @@ def status(as_json: Json = False) -> None:
     """Show each part: pid, address, health; lag, backlog, dead letters."""
     from headrace.cli.status import show
 
-    _run(show(_settings(), state_dir(), as_json=as_json))
+    run_command(show(loaded(), state_dir(), as_json=as_json))
 
 
 @app.command()
@@ -71,7 +85,7 @@ def setup() -> None:
     """Make topics, tables, bucket and search attributes. Idempotent, for any environment."""
     from headrace import setup as setting_up
 
-    _run(setting_up.run(_settings(), _say))
+    run_command(setting_up.run(loaded(), _say))
 
 
 @app.command()
@@ -102,7 +116,7 @@ def produce(
     """Send requests; print one event ID a line."""
     from headrace.cli.produce import send
 
-    _run(send(_settings(), record, source, key=key, event_id=event_id))
+    run_command(send(loaded(), record, source, key=key, event_id=event_id))
 
 
 @app.command()
@@ -115,7 +129,7 @@ def command(
     """Pause, resume or cancel the workflow of an event; print the event ID of the command."""
     from headrace.cli.command import send
 
-    _run(send(_settings(), action, target, reason=reason, user=user))
+    run_command(send(loaded(), action, target, reason=reason, user=user))
 
 
 @app.command()
@@ -128,7 +142,7 @@ def completions(
     """Print completions from the start of their topic, repeats dropped."""
     from headrace.cli.completions import show
 
-    _run(show(_settings(), domain, event_id=event_id, follow=follow, as_json=as_json))
+    run_command(show(loaded(), domain, event_id=event_id, follow=follow, as_json=as_json))
 
 
 @route_app.command("list")
@@ -136,7 +150,7 @@ def route_list(as_json: Json = False) -> None:
     """Show each route: topic, workflow, and what has stopped it."""
     from headrace.cli.route import show
 
-    _run(show(_settings(), as_json=as_json))
+    run_command(show(loaded(), as_json=as_json))
 
 
 @route_app.command("check")
@@ -167,7 +181,23 @@ def route_resume(
     """Let a route go on that its dead letters have stopped."""
     from headrace.cli.route import resume
 
-    _run(resume(_settings(), route, every=every))
+    run_command(resume(loaded(), route, every=every))
+
+
+@app.command()
+def replay(
+    topic: Annotated[str, typer.Argument(help="A request topic, for example image.requests.")],
+    begin: Annotated[list[str], typer.Option("--from", help="earliest, an ISO time, OFFSET, or PARTITION:OFFSET (several).")],
+    end: Annotated[list[str] | None, typer.Option("--to", help="The same, or latest (unless given). That record is not in it.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    rate: Annotated[float | None, typer.Option(help="Records in a second at the most.", min=0.001)] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a range of a request topic again, and send those requests once more whose events were never started."""
+    from headrace.cli.replay import run
+
+    run_command(run(loaded(), topic, begin, end or ["latest"], only_plan=plan, yes=yes, rate=rate, as_json=as_json))
 
 
 @app.command()
@@ -175,7 +205,7 @@ def doctor(as_json: Json = False) -> None:
     """Check the environment and say what to do."""
     from headrace.cli.doctor import show
 
-    _run(show(_settings(), as_json=as_json))
+    run_command(show(loaded(), as_json=as_json))
 
 
 def run() -> NoReturn:
@@ -199,38 +229,14 @@ def main(arguments: list[str]) -> int:
     return Exit.DONE
 
 
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Turns the errors that have a sentence into the command's end."""
-    from headrace.setup import SetupError
-    from headrace.stack.errors import StackError
-    from schemas.routes import RouteError
-
-    try:
-        yield
-    except (StackError, RouteError) as error:
-        raise CommandError(Exit.FAILED, str(error)) from error
-    except SetupError as error:
-        raise CommandError(Exit.UNREACHABLE, str(error)) from error
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    with _sentences():
-        asyncio.run(work)
-
-
-def _settings() -> Settings:
-    try:
-        return load()
-    except SettingsError as error:
-        raise CommandError(Exit.USAGE, str(error)) from error
-
-
 def _become(module: str, *arguments: str) -> NoReturn:
-    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly."""
-    _settings()
+    """Replaces this process: the service's own composition root reads the settings, and signals reach it directly.
+
+    `-P`: a folder `workers` or `schemas` of the project in which it is called does not hide ours.
+    """
+    loaded()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environment)  # noqa: S606 - no shell is what is wanted
 
 
 def _say(line: str) -> None:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace import breakers
 from headrace.breakers import StoppedRoute
 from headrace.cli.errors import CommandError, Exit
+from headrace.cli.parts import opened_database
 from headrace.settings import Settings
-from headrace.store.engine import engine
-from schemas.errors import bounded
 from schemas.routes import load_routes
 from schemas.topics import Topics
-
-_PATIENCE_SECONDS = 15.0
-"""Longer than SQLite waits for a lock."""
 
 
 async def resume(settings: Settings, name: str | None, *, every: bool) -> None:
     """Lets one route, or all, go on. Raises `CommandError`: 2 which one, 3 not stopped, 4 the database is away."""
     if (name is None) is not every:
         raise CommandError(Exit.USAGE, "which route? `headrace route resume ROUTE`, or --all; `headrace route list` shows them")
-    async with _database(settings) as database:
+    async with opened_database(settings) as database:
         stopped = await breakers.stopped_routes(database)
         resumed = stopped if name is None else [_named(name, stopped)]
         for route in resumed:
@@ -44,7 +34,7 @@ async def resume(settings: Settings, name: str | None, *, every: bool) -> None:
 
 async def stopped_routes(settings: Settings) -> list[StoppedRoute]:
     """Raises `CommandError`: 4 the database is away."""
-    async with _database(settings) as database:
+    async with opened_database(settings) as database:
         return await breakers.stopped_routes(database)
 
 
@@ -95,29 +85,6 @@ def _named(name: str, stopped: list[StoppedRoute]) -> StoppedRoute:
 
 def _since(route: StoppedRoute) -> str:
     return f"since {route.tripped_at:%Y-%m-%d %H:%M:%S} UTC: {route.cause}"
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise CommandError(Exit.USAGE, f"HEADRACE_DATABASE_URL cannot be used: {error}") from error
-    address = database.url.render_as_string(hide_password=True)
-    try:
-        if database.dialect.name == "sqlite" and not Path(database.url.database or "").exists():  # noqa: ASYNC240 - one stat
-            raise CommandError(Exit.UNREACHABLE, f"{address} is not there (HEADRACE_DATABASE_URL): `headrace setup` makes it")
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            yield database
-    except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise CommandError(
-            Exit.UNREACHABLE,
-            f"the database {address} does not answer ({bounded(str(cause) or repr(cause), 200)}):"
-            " is it up, is HEADRACE_DATABASE_URL right, has `headrace setup` run?",
-        ) from error
-    finally:
-        await database.dispose()
 
 
 def _row(route: str, topic: str, workflow: str | None, stopped: StoppedRoute | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.cli.route import as_fields, describe, stopped_routes
 from headrace.compensations import Compensating, compensations
 from headrace.compensations import describe as describe_compensation
-from headrace.figures import Figures, figures, ledger_rows
+from headrace.figures import Figures, OpenEvents, figures, ledger_rows, open_events_of
 from headrace.settings import Settings
 from headrace.stack import control
 
@@ -34,8 +34,8 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
             Exit.UNREACHABLE, f"nothing runs in {state_dir}: `headrace up --detach` starts it; `headrace doctor` looks elsewhere"
         )
     health = await asyncio.gather(*(control.probe(part) for part in parts))
-    counted, stopped, known, undoing = await asyncio.gather(
-        _figures(settings), _stopped(settings), _ledger_rows(settings), _compensations(settings)
+    counted, stopped, known, undoing, left = await asyncio.gather(
+        _figures(settings), _stopped(settings), _ledger_rows(settings), _compensations(settings), _open(settings)
     )
     rows: list[dict[str, Any]] = [
         {"part": part.part, "pid": part.pid, "address": part.address, "health": found, **_counts(part.part, counted)}
@@ -47,12 +47,14 @@ async def show(settings: Settings, state_dir: Path, *, as_json: bool) -> None:
             row["stopped_routes"] = None if stopped is None else [as_fields(route) for route in stopped]
         if row["part"] == "workers":
             row["compensations"] = None if undoing is None else [asdict(run) for run in undoing]
+        if row["part"] == "notifier":
+            row.update(_reconciliation(left))
     if as_json:
         for row in rows:
             print(json.dumps(row))
     else:
         Console().print(_table(rows))
-        for line in _lines(settings, counted, known, stopped, undoing):
+        for line in _lines(settings, counted, known, stopped, undoing, left):
             print(f"\n{line}")
     sick = [str(row["part"]) for row in rows if row["health"] != "healthy"]
     if sick:
@@ -65,6 +67,7 @@ def _lines(
     known: int | None,
     stopped: list[StoppedRoute] | None,
     undoing: list[Compensating] | None,
+    left: OpenEvents | None,
 ) -> Iterator[str]:
     """What people read below the table."""
     if counted is not None:
@@ -72,6 +75,11 @@ def _lines(
     if known is not None:
         kept = "for ever" if settings.ledger_days is None else f"for {settings.ledger_days:g} days"
         yield f"ledger {known} events, kept {kept}"
+    if left is not None:
+        yield (
+            f"open {left.open} events, the oldest for {left.oldest_open_seconds:.0f} s; unreconciled {left.unreconciled},"
+            f" the reconciler is {left.lag_seconds:.0f} s behind"
+        )
     yield from ["the database does not answer: no word of stopped routes"] if stopped is None else map(describe, stopped)
     yield from map(describe_compensation, undoing or [])
 
@@ -100,6 +108,14 @@ async def _compensations(settings: Settings) -> list[Compensating] | None:
         return None
 
 
+async def _open(settings: Settings) -> OpenEvents | None:
+    """None when the database does not answer in time."""
+    try:
+        return await asyncio.wait_for(open_events_of(settings), _PATIENCE_SECONDS)
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return None
+
+
 async def _stopped(settings: Settings) -> list[StoppedRoute] | None:
     """None when the database does not answer."""
     try:
@@ -114,6 +130,15 @@ def _counts(part: str, counted: Figures | None) -> dict[str, int | None]:
     if part == "workers":
         return {"backlog": counted.backlog if counted else None}
     return {}
+
+
+def _reconciliation(left: OpenEvents | None) -> dict[str, float | None]:
+    return {
+        "open_events": left.open if left else None,
+        "unreconciled_events": left.unreconciled if left else None,
+        "oldest_open_seconds": round(left.oldest_open_seconds, 1) if left else None,
+        "reconcile_lag_seconds": round(left.lag_seconds, 1) if left else None,
+    }
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

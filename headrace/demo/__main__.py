@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -188,12 +189,19 @@ def _tell(ui: str, cases: list[Case], missing: list[str]) -> None:
 
 
 def _tell_more(cases: list[Case]) -> None:
+    command = _command()
     console.print(
-        "To look further:  make up  keeps the system running, with these runs in it; then\n"
-        f"  .venv/bin/headrace status\n  .venv/bin/headrace completions image --event-id {cases[0].event_id} --json",
+        f"To look further:  {command} up --detach  keeps the system running, with these runs in it; then\n"
+        f"  {command} status\n  {command} completions image --event-id {cases[0].event_id} --json",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _command() -> Path:
+    """The command that was installed with this Python, as it is called from here."""
+    installed = Path(sysconfig.get_path("scripts")) / "headrace"
+    return installed.relative_to(Path.cwd()) if installed.is_relative_to(Path.cwd()) else installed
 
 
 def _requests(settings: Settings) -> str:

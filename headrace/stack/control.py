@@ -146,7 +146,7 @@ def detach(state_dir: Path, say: Callable[[str], None] = print) -> None:
     with output:
         begin = output.tell()
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "headrace.cli.main", "up"],
+            [sys.executable, "-P", "-m", "headrace.cli.main", "up"],
             env={**os.environ, STATE_DIR_VARIABLE: str(state.path)},
             stdin=subprocess.DEVNULL,
             stdout=output,

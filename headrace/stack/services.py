@@ -27,7 +27,7 @@ def _service(name: str, state: StateFolder, addresses: Addresses, port: int) -> 
         name=name,
         kind="service",
         address=address,
-        command=(sys.executable, "-m", name),
+        command=(sys.executable, "-P", "-m", name),
         environment=service_environment(own),
         folder=Path.cwd(),
         ready=(f"{address}/readyz",),

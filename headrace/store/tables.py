@@ -111,12 +111,53 @@ COMPLETIONS = Table(
     Column("completion_id", Uuid, primary_key=True),
     Column("event_id", Uuid, nullable=False, index=True),
     Column("record", String, nullable=False),
+    Column("status", String),
+    Column("topic", String, nullable=False),
+    Column("partition", Integer),
+    Column("offset", BigInteger),
+    Column("decided_at", Instant),
+    Column("published_at", Instant),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", Text),
+)
+"""The notifier's: how each event ended, written before it is published: whoever writes the row first has decided.
+
+`partition`, `offset` and `published_at` are null until Kafka has acknowledged it; `key`, `value` and `headers` (a JSON list of pairs) are
+the record to be sent until then, and null afterwards. `status` is null in rows from before it was kept.
+"""
+
+_UNDELIVERED = COMPLETIONS.c.published_at.is_(None)
+# Between a decision and its acknowledgement lie milliseconds: this holds what was left there.
+Index("ix_completions_undelivered", COMPLETIONS.c.decided_at, sqlite_where=_UNDELIVERED, postgresql_where=_UNDELIVERED)
+
+OPEN_EVENTS = Table(
+    "open_events",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("record", String, nullable=False),
     Column("topic", String, nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
-    Column("published_at", Instant, nullable=False),
+    Column("workflow_id", String, nullable=False),
+    Column("run_id", String),
+    Column("claimed_at", Instant, nullable=False, index=True),
+    Column("next_check", Instant, nullable=False, index=True),
+    Column("missing_since", Instant),
 )
-"""The notifier's: which completion Kafka has acknowledged, and where."""
+"""The notifier's: accepted events that had no completion when the reconciler came by; gone when they have one.
+
+`missing_since`: when Temporal was first seen not to know the run. Everything else is the ledger's, which may be purged meanwhile.
+"""
+
+RECONCILER = Table(
+    "reconciler",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("reached_at", Instant, nullable=False),
+    Column("event_id", Uuid),
+)
+"""The notifier's: how far the reconciler has read. `ledger`: by `claimed_at` and event ID; `closed_runs`: by close time."""
 
 HISTORY = Table(
     "history",
@@ -280,3 +321,42 @@ CREDIT_STEPS = Table(
 
 `state` is `done` or `undone`; a step that is taken back before it came gets its row as `undone` too, and then finds it there.
 """
+
+REDRIVES = Table(
+    "redrives",
+    METADATA,
+    Column("dead_letter_id", Uuid, primary_key=True),
+    Column("topic", String, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("event_id", Uuid, index=True),
+    Column("reason", String, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("cause", Text),
+    Column("redrive_id", Uuid, nullable=False, index=True),
+    Column("redrives", Integer, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    Column("to_topic", String, nullable=False),
+    Column("to_partition", Integer, nullable=False),
+    Column("to_offset", BigInteger),
+    Column("to_offset_at_least", BigInteger, nullable=False),
+)
+"""The notifier's: what became of the dead letters that a redrive has had in its hands; those without a row are open.
+
+`state` is `sending` from before the send until Kafka has acknowledged it, then `redriven`; or `parked`, with the cause. The record that was
+sent again is at `to_offset`; while that is not known it is not before `to_offset_at_least`. `redrives` counts this one too.
+"""
+
+RERUNS = Table(
+    "reruns",
+    METADATA,
+    Column("event_id", Uuid, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("workflow_id", String, nullable=False),
+    Column("failed_run_id", String, nullable=False),
+    Column("rerun_id", Uuid, nullable=False),
+    Column("claimed_at", Instant, nullable=False),
+    Column("run_id", String),
+)
+"""The notifier's: the later generations of events whose run failed. `run_id` is null until Temporal has started it."""

@@ -88,7 +88,12 @@ async def test_status_shows_every_part_healthy(system: System) -> None:
     assert {part["health"] for part in parts.values()} == {"healthy"}
     assert all(isinstance(part["pid"], int) and part["address"] for part in parts.values())
     assert isinstance(parts["ingress"]["lag"], int)
-    assert (await system.headrace("status")).code == 0
+    [notifier] = [line for line in lines(answer.out) if line["part"] == "notifier"]
+    assert {"open_events", "unreconciled_events", "oldest_open_seconds", "reconcile_lag_seconds"} <= set(notifier)
+    assert notifier["open_events"] is not None, "the database was asked"
+    shown = await system.headrace("status")
+    assert shown.code == 0
+    assert "the reconciler is" in shown.out
 
 
 async def test_doctor_finds_nothing_wrong_after_setup(system: System) -> None:

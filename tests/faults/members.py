@@ -21,6 +21,7 @@ import httpx
 from headrace.stack.part import local_client
 from tests.faults.history import Place, Process
 from tests.support.eventually import eventually
+from tests.support.ingress import IMAGE_ROUTES
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,4 +180,4 @@ async def _read_counters(member: Member, client: httpx.AsyncClient) -> None:
 def environment(given: dict[str, str], **own: str) -> dict[str, str]:
     """Of an ingress process: the machine's, and nothing of Headrace's or Temporal's but what is given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "TEMPORAL_"))}
-    return {**kept, **given, **own}
+    return {**kept, "HEADRACE_ROUTES_FILE": str(IMAGE_ROUTES), **given, **own}

@@ -27,7 +27,7 @@ from tests.support.temporal_proxy import START, Call
 
 _AT_ONCE = 16
 _VISIBLE_SECONDS = 5.0
-_OWN_HEADERS = 6
+_OWN_HEADERS = 7
 """How many a dead letter adds."""
 
 

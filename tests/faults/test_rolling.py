@@ -89,7 +89,7 @@ async def test_ten_rolling_restarts_under_load_lose_nothing_and_run_nothing_twic
     client = await temporal.connect(settings)
 
     async def counted() -> bool:
-        return (await client.count_workflows()).count == len(wanted)
+        return (await client.count_workflows("WorkflowType = 'ImageGenerationWorkflow'")).count == len(wanted)
 
     await eventually(counted, timeout=30)
     database = engine(settings.database_url)

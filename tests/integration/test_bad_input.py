@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,9 @@ from temporalio.client import Client
 from headrace import kafka, setup, temporal
 from headrace.settings import Settings
 from schemas import codec
+from schemas.catalog import AVRO
 from schemas.ids import workflow_id
+from schemas.routes import SHIPPED
 from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
@@ -54,7 +57,14 @@ COMPLETED = {
     "requested_at": fields()["requested_at"],
     "completed_at": fields()["requested_at"],
 }
-BATCH = {key: value for key, value in fields().items() if key not in ("prompt", "negative_prompt")} | {"prompts": ["one", "two"]}
+CANCELLABLE = "headrace.image.CancellableImageGenerationRequested"
+"""The one record that has no route in this file."""
+
+
+def batch(prompts: list[str]) -> bytes:
+    given = {key: value for key, value in fields().items() if key not in ("prompt", "negative_prompt")}
+    return framed({**given, "prompts": prompts}, "headrace.image.BatchImageGenerationRequested")
+
 
 BAD = {
     "not avro": Bad(b"\x89PNG\r\n\x1a\n, and more", "undecodable", "neither Avro single-object encoding"),
@@ -65,9 +75,10 @@ BAD = {
     "trailing bytes": Bad(value() + b"\x00", "undecodable", "1 bytes follow the end"),
     "truncated": Bad(value()[:-3], "undecodable", "not a headrace.image.ImageGenerationRequested"),
     "not a request": Bad(framed(COMPLETED, "headrace.image.ImageGenerationCompleted"), "unroutable", "no route is for the record"),
-    "no route": Bad(
-        framed(BATCH, "headrace.image.BatchImageGenerationRequested"), "unroutable", "no route is for the record", rejected=True
-    ),
+    "no route": Bad(framed(fields(), CANCELLABLE), "unroutable", "no route is for the record", rejected=True),
+    "no prompts": Bad(batch([]), "invalid", "prompts: List should have at least 1 item", rejected=True),
+    "501 prompts": Bad(batch(["A mill"] * 501), "invalid", "prompts: List should have at most 500 items", rejected=True),
+    "prompts without room": Bad(batch(["\x01" * 400] * 500), "invalid", "send several batches", rejected=True),
     "empty prompt": Bad(value(prompt=""), "invalid", "prompt: String should have at least 1", rejected=True),
     "blank prompt": Bad(value(prompt="  \n"), "invalid", "the prompt is blank", rejected=True),
     "long prompt": Bad(value(prompt="x" * 5000), "invalid", "prompt: String should have at most 4000", rejected=True),
@@ -77,7 +88,8 @@ BAD = {
     "size openai does not offer": Bad(value(size="512x512", backend="openai"), "invalid", "it offers 1024x1024", rejected=True),
     "unknown backend": Bad(value(backend="crayon"), "invalid", "backend: Input should be", rejected=True),
     "unknown style": Bad(value(style="brutalist"), "invalid", "style: Input should be", rejected=True),
-    "empty user": Bad(value(user_id=""), "invalid", "user_id: String should have at least 1"),
+    "empty user": Bad(value(user_id=""), "invalid", "user_id: String should have at least 1", rejected=True),
+    "user with a control character": Bad(value(user_id="a\nb"), "invalid", "no control characters", rejected=True),
     "nil event id": Bad(value(event_id=NIL), "invalid", "the nil UUID identifies nothing"),
     "another ce_id": Bad(value(event_id=EVENT), "invalid", "header ce_id is", headers=[("ce_id", str(uuid4()).encode())]),
     "two ce_ids": Bad(value(event_id=EVENT), "invalid", "header ce_id", headers=[("ce_id", str(EVENT).encode()), ("ce_id", b"other")]),
@@ -103,8 +115,14 @@ class Outcome:
 async def outcome(stack_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outcome]:
     name = f"t{uuid4().hex[:12]}"
     given = {key.lower().removeprefix("headrace_"): found for key, found in stack_environment.items()}
-    database = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('bad')}/headrace.db"
-    own = {"topic_prefix": f"{name}.", "ingress_group": name, "s3_bucket": name, "database_url": database}
+    folder = tmp_path_factory.mktemp("bad")
+    own = {
+        "topic_prefix": f"{name}.",
+        "ingress_group": name,
+        "s3_bucket": name,
+        "database_url": f"sqlite+aiosqlite:///{folder}/headrace.db",
+    }
+    own["routes_file"] = str(_routes(folder / "routes.toml"))
     settings = Settings.model_validate({**given, **own})
     await setup.run(settings, lambda _: None)
     topics = Topics(settings.topic_prefix)
@@ -130,6 +148,14 @@ async def outcome(stack_environment: dict[str, str], tmp_path_factory: pytest.Te
     yield Outcome(dead, completions, places, good, await temporal.connect(settings))
 
 
+def _routes(path: Path) -> Path:
+    """The shipped ones but one."""
+    head, *routes = SHIPPED.read_text().split("[[route]]")
+    kept = [route for route in routes if CANCELLABLE not in route]
+    path.write_text("[[route]]".join([head, *kept]).replace('"avro/', f'"{AVRO}/'))
+    return path
+
+
 async def _send_nothing(producer: AIOKafkaProducer, topic: str) -> Any:
     batch = producer.create_batch()
     batch.append(key=None, value=None, timestamp=1_700_000_000_000, headers=[("a", b"b")])
@@ -147,11 +173,14 @@ async def test_a_bad_record_is_dead_lettered_byte_for_byte_with_its_reason(outco
     assert (letter.key, letter.value, letter.timestamp) == (bad.key, bad.value, place.timestamp)
     own = [name for name, _ in letter.headers if name.startswith("dlq_")]
     assert list(letter.headers[: -len(own)]) == bad.headers
-    assert own == ["dlq_reason", "dlq_message", "dlq_topic", "dlq_partition", "dlq_offset", "dlq_time"]
+    assert own == ["dlq_reason", "dlq_message", "dlq_topic", "dlq_partition", "dlq_offset", "dlq_time", "dlq_receipt"]
     found = dict(letter.headers)
     assert found["dlq_reason"].decode() == bad.reason
     assert bad.says in found["dlq_message"].decode()
     assert len(found["dlq_message"]) <= 4000
+    receipts = {str(completion["completion_id"]) for completion in outcome.completions.values()}
+    receipt = found["dlq_receipt"].decode()
+    assert receipt in receipts if bad.rejected else receipt.startswith("none: ")
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -175,6 +204,10 @@ async def test_the_sender_of_a_readable_bad_request_gets_rejected(outcome: Outco
     assert completion["user_id"] == request["user_id"]
     assert completion["key"] == bad.key
     assert completion["headers"]["ce_id"] == str(completion["completion_id"]).encode()
+    place = outcome.places[case]
+    assert completion["error"]["message"].endswith(f" ({place.topic}, partition 0, offset {place.offset})")
+    named = {name: completion["headers"][f"dlq_{name}"].decode() for name in ("reason", "topic", "partition", "offset")}
+    assert named == {"reason": bad.reason, "topic": place.topic, "partition": "0", "offset": str(place.offset)}
 
 
 async def test_nobody_else_gets_a_completion(outcome: Outcome) -> None:

@@ -37,7 +37,7 @@ def request(**fields: Any) -> ImageGenerationRequested:
 
 @pytest_asyncio.fixture
 async def ready(settings: Settings) -> Settings:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     return settings
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from headrace import kafka, setup, temporal
+from headrace.completions import completions
 from headrace.settings import Settings
 from headrace.store.engine import engine
 from headrace.store.tables import LEDGER
+from headrace.wire import Wire
 from schemas import codec
-from schemas.ids import workflow_id
+from schemas.ids import completion_id, workflow_id
 from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
@@ -78,7 +82,7 @@ async def forgotten(settings: Settings) -> Settings:
 
 
 async def runs(settings: Settings) -> int:
-    return (await (await temporal.connect(settings)).count_workflows()).count
+    return (await (await temporal.connect(settings)).count_workflows("WorkflowType = 'ImageGenerationWorkflow'")).count
 
 
 async def dead_letters(settings: Settings) -> list[dict[str, str]]:
@@ -126,7 +130,9 @@ async def test_a_topic_that_is_made_anew_with_more_partitions_starts_nothing_aga
         await admin.close()
 
     async def is_there() -> bool:
-        return len(await kafka.partitions(ready, [topic(ready)])) == 4
+        with contextlib.suppress(UnknownTopicOrPartitionError):  # its metadata follows the broker's answer
+            return len(await kafka.partitions(ready, [topic(ready)])) == 4
+        return False
 
     await eventually(is_there)
     for partition, value in enumerate(values.values()):
@@ -160,9 +166,30 @@ async def test_the_same_event_id_with_another_payload_is_a_conflict_whatever_bec
         await until_disposed(ready)
     [letter] = await dead_letters(ready)
     assert letter["dlq_reason"] == "id_conflict"
+    [receipt] = await ingress.read_all(ready, Topics(ready.topic_prefix).completions("image"))
+    told = {name: value.decode() for name, value in receipt.headers}
+    [row] = await ingress.ledger(ready)
+    first = {"conflict_topic": row.topic, "conflict_partition": str(row.partition), "conflict_offset": str(row.offset)}
+    assert first.items() <= told.items(), "its receipt says which event it is in conflict with"
+    assert told["ce_id"] == letter["dlq_receipt"] != str(completion_id(event_id)), "and is not that event's completion"
+    assert b"secret" not in receipt.value
     assert f"{topic(ready)}, partition" in letter["dlq_message"], "it says which event it conflicts with"
     assert "secret" not in letter["dlq_message"]
     assert len(await ingress.ledger(ready)) == 1
+
+
+async def test_a_refused_record_that_is_read_again_gives_consumers_one_receipt(ready: Settings) -> None:
+    event_id = uuid4()
+    await send(ready, framed(fields(event_id=event_id, prompt=" ")))
+    await until_disposed(ready)
+    await rewind(ready)
+    await until_disposed(ready)
+    written = await ingress.read_all(ready, Topics(ready.topic_prefix).completions("image"))
+    assert len(written) == 2
+    wire = Wire(CATALOG)
+    async with contextlib.aclosing(completions(ready, wire, ["image"])) as found:
+        [only] = [received.completion async for received in found]
+    assert (only["event_id"], only["status"]) == (event_id, "REJECTED")
 
 
 async def test_another_encoding_of_the_same_values_is_a_duplicate(ready: Settings) -> None:
@@ -193,7 +220,7 @@ async def test_two_processes_that_race_on_one_event_id_share_one_run(ready_on_bo
         assert (await client.get_workflow_handle(row.workflow_id).describe()).run_id == row.run_id
 
     async def counted() -> bool:
-        return (await client.count_workflows()).count == len(values)
+        return (await client.count_workflows("WorkflowType = 'ImageGenerationWorkflow'")).count == len(values)
 
     await eventually(counted)
     assert not await dead_letters(ready)

@@ -111,6 +111,7 @@ async def process(settings: Settings, **changed: str) -> asyncio.subprocess.Proc
         "HEADRACE_TOPIC_PREFIX": settings.topic_prefix,
         "HEADRACE_INGRESS_GROUP": settings.ingress_group,
         "HEADRACE_DATABASE_URL": settings.database_url,
+        "HEADRACE_ROUTES_FILE": str(settings.routes_file),
         "TEMPORAL_ADDRESS": settings.temporal_address,
         **changed,
     }

@@ -73,7 +73,7 @@ async def process(settings: Settings, store: AsyncEngine) -> AsyncIterator[Notif
 
 @pytest_asyncio.fixture
 async def notifier(settings: Settings, store: AsyncEngine) -> AsyncIterator[Notifier]:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     async with process(settings, store) as made:
         yield made
 
@@ -114,6 +114,13 @@ async def test_completion_is_published_as_its_record_with_the_key_and_headers_of
     assert decoded.record == RECORD
     read = models.COMPLETIONS[RECORD].model_validate(decoded.value)
     assert read.model_dump(exclude={"run_id"}) == completion(event_id).model_dump(exclude={"run_id"})
+
+
+@sqlite_only
+async def test_a_later_generation_is_named_in_a_header_of_its_completion(notifier: Notifier) -> None:
+    await notifier.publish(send_completion(generation=2))
+    (record,) = await records(notifier.settings, f"{notifier.settings.topic_prefix}image.completions")
+    assert dict(record.headers)["ce_generation"] == b"2"
 
 
 async def test_retried_activity_does_not_publish_again_what_was_acknowledged(notifier: Notifier) -> None:

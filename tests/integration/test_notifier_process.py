@@ -10,14 +10,15 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import insert
 from structlog.testing import capture_logs
 from temporalio import workflow
-from temporalio.client import WorkflowFailureError
+from temporalio.client import ScheduleActionStartWorkflow, WorkflowFailureError
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -25,13 +26,17 @@ from headrace import setup, temporal
 from headrace.completions import completions
 from headrace.settings import Settings
 from headrace.store.engine import engine
+from headrace.store.tables import LEDGER
 from headrace.wire import Wire
 from notifier.__main__ import build_worker, main, publishing
 from schemas import names
 from schemas.catalog import Catalog, shipped
 from schemas.completion import Published, SendCompletion, UpdateHistory
+from schemas.ids import workflow_id
+from schemas.reconcile import Reconcile, ReconcileReport
 from schemas.routes import load_routes
 from tests.support.eventually import eventually
+from tests.support.ingress import REQUESTED
 from tests.support.messages import send_completion, update_history
 from tests.support.temporal_namespace import in_namespace_of_its_own
 
@@ -80,6 +85,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
         "HEADRACE_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "HEADRACE_TOPIC_PREFIX": settings.topic_prefix,
         "HEADRACE_DATABASE_URL": settings.database_url,
+        "HEADRACE_ROUTES_FILE": str(settings.routes_file),
         "TEMPORAL_ADDRESS": settings.temporal_address,
         "TEMPORAL_NAMESPACE": settings.temporal_namespace,
     }
@@ -118,11 +124,11 @@ async def ended(process: Process) -> tuple[int, str]:
 
 
 async def test_worker_publishes_for_a_workflow_of_another_queue(settings: Settings) -> None:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     await setup._tables(settings, lambda _: None)
     database = engine(settings.database_url)
     client, queue = await temporal.connect(settings), f"notifications-{uuid4()}"
-    async with publishing(settings, database, asyncio.Event()) as activities, build_worker(client, queue, activities):
+    async with publishing(settings, database, asyncio.Event()) as activities, build_worker(client, queue, activities.all()):
         places = await publish_both(settings, queue, send_completion())
         assert [place.topic.removeprefix(settings.topic_prefix) for place in places] == ["image.completions", "history"]
         with pytest.raises(WorkflowFailureError) as caught:
@@ -151,6 +157,46 @@ async def test_process_publishes_and_ends_cleanly_on_sigterm(settings: Settings,
     wire = Wire(Catalog(shipped()))
     async with contextlib.aclosing(completions(settings, wire, ["image"])) as found:
         assert [str(each.completion["completion_id"]) async for each in found] == [command.completion["completion_id"]]
+
+
+async def test_process_makes_the_schedule_that_is_missing_and_completes_a_run_that_was_terminated(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings = await in_namespace_of_its_own(settings)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
+    await setup._tables(settings, lambda _: None)
+    client, event_id = await temporal.connect(settings), uuid4()
+    identity = workflow_id("image", event_id)
+    handle = await client.start_workflow("Nobody", "an argument that is another team's", id=identity, task_queue="nobody")
+    row = {"event_id": event_id, "record": REQUESTED, "payload_sha256": bytes(32), "topic": "t", "partition": 0, "offset": 0}
+    claimed = datetime.now(UTC) - timedelta(minutes=5)
+    database = engine(settings.database_url)
+    async with database.begin() as connection:
+        await connection.execute(insert(LEDGER).values(**row, disposition="started", workflow_id=identity, claimed_at=claimed))
+    await database.dispose()
+    await handle.terminate()
+    async with notifier(settings, tmp_path) as process:
+        await said(process, "schedule_made")
+        described = await client.get_schedule_handle(names.RECONCILE_SCHEDULE).describe()
+        assert isinstance(described.schedule.action, ScheduleActionStartWorkflow)
+        assert (described.schedule.action.workflow, described.schedule.action.task_queue) == (names.RECONCILE, names.QUEUE_NOTIFICATIONS)
+
+        async def completed() -> bool:
+            report: ReconcileReport = await client.execute_workflow(
+                names.RECONCILE,
+                Reconcile(grace_seconds=0),
+                id=str(uuid4()),
+                task_queue=names.QUEUE_NOTIFICATIONS,
+                result_type=ReconcileReport,
+                execution_timeout=timedelta(seconds=60),
+            )
+            return report.reconciled.completed == {"TERMINATED": 1}
+
+        await eventually(completed, timeout=60)
+    wire = Wire(Catalog(shipped()))
+    async with contextlib.aclosing(completions(settings, wire, ["image"])) as found:
+        [only] = [each.completion async for each in found]
+    assert (only["event_id"], only["status"], only["user_id"]) == (event_id, "TERMINATED", "")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ GROUP = "billing"
 
 @pytest_asyncio.fixture
 async def ready(settings: Settings) -> Settings:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     return settings
 
 

@@ -57,7 +57,7 @@ async def _config(settings: Settings, topic: str) -> dict[str, str]:
 
 async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(settings: Settings, tmp_path: Path) -> None:
     settings = await in_namespace_of_its_own(settings)
-    settings = settings.model_copy(update={"database_url": f"sqlite+aiosqlite:///{tmp_path}/new/folder/headrace.db"})
+    settings = settings.model_copy(update={"database_url": f"sqlite+aiosqlite:///{tmp_path}/new/folder/headrace.db", "routes_file": None})
     lines: list[str] = []
     await setup.run(settings, lines.append)
 
@@ -103,7 +103,7 @@ async def test_the_daily_maintenance_is_made_once_and_brought_up_to_date(setting
     assert (action.workflow, action.id, action.task_queue) == ("MaintenanceWorkflow", "maintenance", "project-ai-scheduled")
     assert (first.hour, first.minute, second - first) == (2, 0, timedelta(days=1))
     assert described.schedule.policy.overlap == ScheduleOverlapPolicy.SKIP
-    assert [each.id async for each in await client.list_schedules()] == ["daily-maintenance"]
+    assert sorted([each.id async for each in await client.list_schedules()]) == sorted(SCHEDULES)
 
 
 async def test_a_schedule_that_an_operator_has_paused_stays_paused(settings: Settings) -> None:
@@ -130,7 +130,7 @@ async def test_existing_topic_is_kept_as_it_is(settings: Settings) -> None:
     await admin.create_topics([NewTopic(name=f"{settings.topic_prefix}history", num_partitions=2, replication_factor=1)])
     await admin.close()
     lines: list[str] = []
-    await setup._topics(settings, load_routes(), lines.append)
+    await setup._topics(settings, load_routes(settings.routes_file), lines.append)
     assert (await _told(settings, len(lines)))["history"] == 2
     assert f"topic {settings.topic_prefix}history: there" in lines
 

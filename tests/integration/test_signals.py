@@ -369,7 +369,7 @@ async def read(settings: Settings, count: int) -> list[tuple[bytes, WorkflowComm
 
 
 async def test_commands_of_one_target_share_a_partition_and_keep_their_order(settings: Settings) -> None:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     target = uuid4()
     sent = [issued(target, action) for action in (Action.PAUSE, Action.RESUME, Action.CANCEL)]
     async with RequestProducer(settings, WIRE) as producer:
@@ -381,7 +381,7 @@ async def test_commands_of_one_target_share_a_partition_and_keep_their_order(set
 
 
 async def test_the_command_line_sends_a_command_and_prints_its_event_id(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    await setup._topics(settings, load_routes(), lambda _: None)
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
     target = uuid4()
     await send(settings, Action.CANCEL, target, reason="a typo in the prompt", user="the night shift")
     [(key, command)] = await read(settings, 1)

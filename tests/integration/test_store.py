@@ -26,10 +26,12 @@ def _completion() -> dict[str, Any]:
         "completion_id": uuid4(),
         "event_id": uuid4(),
         "record": "headrace.image.ImageGenerationCompleted",
+        "status": "SUCCEEDED",
         "topic": "image.completions",
         "partition": 3,
         "offset": 2**40,
         "published_at": datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5))),
+        **dict.fromkeys(("decided_at", "key", "value", "headers")),
     }
 
 

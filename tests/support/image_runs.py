@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -10,9 +11,17 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import Priority
 
 from schemas import names
-from schemas.image import Backend, ImageGenerationRequested, ImageGenerationResult
+from schemas.image import (
+    Backend,
+    BatchImageGenerationRequested,
+    BatchImageGenerationResult,
+    CancellableImageGenerationRequested,
+    ImageGenerationRequested,
+    ImageGenerationResult,
+)
 from schemas.request import Accepted
 from tests.support import runs
 from tests.support.runs import FakeNotifier
@@ -37,6 +46,24 @@ class FakeBackend:
 
 
 @dataclass
+class HeldBackend:
+    """Draws each prompt once `release` is set; remembers which it began, and which it was stopped at."""
+
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+    async def generate(self, drawing: Drawing) -> Picture:
+        self.begun.append(drawing.prompt)
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.stopped.append(drawing.prompt)
+            raise
+        return Picture(drawing.prompt.encode(), "image/png", 2, 2, "fake")
+
+
+@dataclass
 class FakeStore:
     objects: dict[str, StoredObject] = field(default_factory=dict)
     loses: bool = False
@@ -53,20 +80,52 @@ class FakeStore:
 
 
 @contextlib.asynccontextmanager
-async def working(client: Client, backend: ImageBackend, store: FakeStore, notifier: FakeNotifier) -> AsyncIterator[None]:
+async def working(
+    client: Client, backend: ImageBackend, store: FakeStore, notifier: FakeNotifier, slots: int | None = None
+) -> AsyncIterator[None]:
+    """`slots`: how many activities each of the two workers runs at one time."""
     backends: dict[Backend, ImageBackend] = {"huggingface": backend, "openai": backend, "local": backend}
     acts = ImageActivities(backends, store, load_filter(), None)
-    async with runs.working(client, "image", acts.all(), notifier):
+    async with runs.working(client, "image", acts.all(), notifier, slots):
         yield
 
 
-async def start(client: Client, **changed: object) -> WorkflowHandle[object, ImageGenerationResult]:
-    fields = {"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "prompt": "A mill", "backend": "local"}
-    request = ImageGenerationRequested.model_validate({**fields, "size": "1024x1024", **changed})
+def _common() -> dict[str, object]:
+    return {"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "size": "1024x1024", "backend": "local"}
+
+
+async def start(client: Client, priority: Priority = Priority.default, **changed: object) -> WorkflowHandle[object, ImageGenerationResult]:
+    request = ImageGenerationRequested.model_validate({**_common(), "prompt": "A mill", **changed})
     return await client.start_workflow(
         "ImageGenerationWorkflow",
         Accepted(request=request, origin=runs.origin("image.requests")),
         id=f"image-{request.event_id}",
         task_queue=names.QUEUE_IMAGE,
         result_type=ImageGenerationResult,
+        priority=priority,
+    )
+
+
+async def start_cancellable(client: Client, **changed: object) -> WorkflowHandle[object, ImageGenerationResult]:
+    request = CancellableImageGenerationRequested.model_validate({**_common(), "prompt": "A mill", **changed})
+    return await client.start_workflow(
+        "CancellableImageGenerationWorkflow",
+        Accepted(request=request, origin=runs.origin("image.requests")),
+        id=f"image-{request.event_id}",
+        task_queue=names.QUEUE_IMAGE,
+        result_type=ImageGenerationResult,
+    )
+
+
+async def start_batch(
+    client: Client, prompts: list[str], priority: Priority = Priority.default, **changed: object
+) -> WorkflowHandle[object, BatchImageGenerationResult]:
+    request = BatchImageGenerationRequested.model_validate({**_common(), "prompts": prompts, **changed})
+    return await client.start_workflow(
+        "BatchImageGenerationWorkflow",
+        Accepted(request=request, origin=runs.origin("image.requests")),
+        id=f"image-{request.event_id}",
+        task_queue=names.QUEUE_IMAGE,
+        result_type=BatchImageGenerationResult,
+        priority=priority,
     )

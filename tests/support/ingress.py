@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from schemas.catalog import Catalog, shipped
 from schemas.topics import Topics
 
 CATALOG = Catalog(shipped())
+IMAGE_ROUTES = Path(__file__).with_name("image_routes.toml")
 REQUESTED = "headrace.image.ImageGenerationRequested"
 
 

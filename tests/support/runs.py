@@ -81,12 +81,15 @@ class FakeNotifier:
 
 
 @contextlib.asynccontextmanager
-async def working(client: Client, domain: str, activities: Activities, notifier: FakeNotifier) -> AsyncIterator[None]:
+async def working(
+    client: Client, domain: str, activities: Activities, notifier: FakeNotifier, slots: int | None = None
+) -> AsyncIterator[None]:
     """A domain's workers on their own queues: the server is this test's alone, so are the queues."""
     notifying = Worker(client, task_queue=names.QUEUE_NOTIFICATIONS, activities=[notifier.send, notifier.notify, notifier.record])
     async with contextlib.AsyncExitStack() as running:
         await running.enter_async_context(notifying)
-        for worker in build_workers(client, DOMAINS[domain], activities, [Observed(domain)]):
+        slot = {"max_activities": slots} if slots else {}
+        for worker in build_workers(client, DOMAINS[domain], activities, [Observed(domain)], **slot):
             await running.enter_async_context(worker)
         yield
 

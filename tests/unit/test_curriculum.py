@@ -116,5 +116,5 @@ def test_a_curriculum_with_a_fault_says_where(tmp_path: Path, changed: tuple[str
 
 def test_two_categories_of_one_name_are_refused() -> None:
     [python] = [category for category in CURRICULUM.categories if category.name == "Python"]
-    with pytest.raises(CurriculumError, match="python"):
+    with pytest.raises(CurriculumError, match="two categories are called"):
         Curriculum([python, python.model_copy(update={"name": "Snakes"})])

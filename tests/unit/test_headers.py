@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from schemas import headers
 from schemas.errors import Reason, Rejected
@@ -75,7 +77,9 @@ def test_the_first_wellformed_traceparent_counts() -> None:
 def test_a_dead_letter_keeps_the_original_headers_in_their_order_and_adds_its_own_last() -> None:
     original: headers.Headers = [("a", b"\xff"), ("a", None), ("dlq_reason", b"from an earlier time")]
     error = Rejected(Reason.UNDECODABLE, "naïve \ud800 " + "x" * 5000)
-    made = headers.dead_letter(original, error, topic="image.requests", partition=3, offset=42, time=TIME.astimezone(UTC))
+    made = headers.dead_letter(
+        original, error, topic="image.requests", partition=3, offset=42, time=TIME.astimezone(UTC), receipt="none: why"
+    )
     assert made[:3] == original
     assert dict(made[3:]) == {
         "dlq_reason": b"undecodable",
@@ -84,6 +88,7 @@ def test_a_dead_letter_keeps_the_original_headers_in_their_order_and_adds_its_ow
         "dlq_partition": b"3",
         "dlq_offset": b"42",
         "dlq_time": b"2026-03-04T05:06:07.089Z",
+        "dlq_receipt": b"none: why",
     }
     assert len(dict(made)["dlq_message"] or b"") < 1010
 
@@ -97,3 +102,46 @@ def test_a_dead_letter_keeps_the_original_headers_in_their_order_and_adds_its_ow
 )
 def test_times_have_milliseconds_and_end_in_z(time: datetime, text: str) -> None:
     assert headers.rfc3339(time) == text
+
+
+def test_a_first_generation_has_todays_headers_and_a_later_one_says_which_it_is() -> None:
+    first = headers.cloud_event(event_id=EVENT, event_type="R", source="s", time=TIME)
+    assert headers.cloud_event(event_id=EVENT, event_type="R", source="s", time=TIME, generation=2) == [*first, ("ce_generation", b"2")]
+
+
+@given(
+    original=st.lists(
+        st.tuples(st.sampled_from(["a", "dlq_reason", "dlq_time", "dlq_redrives", "dlq_redrive_id"]), st.none() | st.binary())
+    ),
+    rounds=st.integers(1, 4),
+)
+def test_a_record_that_goes_round_keeps_its_senders_headers_and_is_counted(original: headers.Headers, rounds: int) -> None:
+    assume(headers.buried(original) is None)
+    before = 0 if headers._redrives(original) is None else headers._redrives(original)
+    assert before is not None
+    sent, error, kept = list(original), Rejected(Reason.INVALID, "wrong"), list(original)
+    for number in range(rounds):
+        dead = headers.buried(headers.dead_letter(sent, error, topic="t", partition=3, offset=number, time=TIME))
+        assert dead is not None
+        assert (dead.reason, dead.message, dead.topic, dead.partition, dead.offset) == ("invalid", "wrong", "t", 3, number)
+        assert dead.redrives == before + number
+        sent = headers.redriven(dead, EVENT)
+        assert headers.redrive_id(sent) == EVENT
+        kept = dead.original
+        assert sent[:-2] == kept
+    assert kept == (original if before == 0 and headers._redrives(original) is None else original[:-2])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [],
+        [("dlq_reason", b"invalid")],
+        headers.dead_letter([], Rejected(Reason.INVALID, ""), topic="t", partition=1, offset=2, time=TIME)[:-1],
+        [*headers.dead_letter([], Rejected(Reason.INVALID, ""), topic="t", partition=1, offset=2, time=TIME)[:-1], ("dlq_time", b"soon")],
+        [*headers.dead_letter([], Rejected(Reason.INVALID, ""), topic="t", partition=1, offset=2, time=TIME), ("after", b"")],
+    ],
+)
+def test_what_is_no_dead_letter_is_not_taken_for_one(sent: headers.Headers) -> None:
+    assert headers.buried(sent) is None
+    assert headers.redrive_id(sent) is None

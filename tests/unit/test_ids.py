@@ -47,3 +47,15 @@ def test_a_prefix_is_put_in_front_as_it_is_and_only_once() -> None:
 def test_completion_record_keeps_its_name() -> None:
     assert completion_record("headrace.image.ImageGenerationRequested") == "headrace.image.ImageGenerationCompleted"
     assert completion_record("acme.billing.Invoice") == "acme.billing.InvoiceCompleted"
+
+
+def test_a_later_generation_has_ids_of_its_own_and_the_first_those_of_ever() -> None:
+    assert ids.completion_id(EVENT, 1) == ids.completion_id(EVENT)
+    assert ids.history_id(EVENT, 1) == ids.history_id(EVENT)
+    assert ids.completion_id(EVENT, 2) == UUID("24715d30-6ecf-5974-9a16-82ecc233e48b")
+    assert ids.history_id(EVENT, 2) == UUID("4df50742-640b-505d-a105-aa3396f69f9d")
+
+
+def test_dead_letter_id_keeps_its_derivation_and_tells_topics_of_one_name_apart() -> None:
+    assert ids.dead_letter_id("t.dlq", 1, 2, "2026-01-01T00:00:00.000Z") == UUID("679708b6-cfc6-564a-994f-b8c70e091387")
+    assert ids.dead_letter_id("t.dlq", 1, 2, "2026-01-01T00:00:00.001Z") != ids.dead_letter_id("t.dlq", 1, 2, "2026-01-01T00:00:00.000Z")

@@ -7,8 +7,17 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from schemas.image import BatchImageGenerationRequested, ImageGenerationRequested, Style, check_size, parse_size
+from schemas.image import (
+    BatchImageGenerationRequested,
+    ImageGenerationRequested,
+    ImageGenerationResult,
+    PromptError,
+    Style,
+    check_size,
+    parse_size,
+)
 from schemas.request import OpenRequest, milliseconds
+from workers.image.models import BatchSoFar
 
 COMMON: dict[str, Any] = {
     "event_id": UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff"),
@@ -111,8 +120,8 @@ def test_a_size_is_width_then_height() -> None:
     check_size("openai", "1536x1024")
 
 
-@pytest.mark.parametrize(("count", "good"), [(0, False), (1, True), (50, True), (51, False)])
-def test_a_batch_has_one_to_fifty_prompts(count: int, good: bool) -> None:
+@pytest.mark.parametrize(("count", "good"), [(0, False), (1, True), (500, True), (501, False)])
+def test_a_batch_has_one_to_five_hundred_prompts(count: int, good: bool) -> None:
     fields = {**COMMON, "prompts": ["x"] * count}
     if good:
         assert len(BatchImageGenerationRequested.model_validate(fields).prompts) == count
@@ -121,9 +130,34 @@ def test_a_batch_has_one_to_fifty_prompts(count: int, good: bool) -> None:
             BatchImageGenerationRequested.model_validate(fields)
 
 
-def test_each_prompt_of_a_batch_is_checked() -> None:
-    with pytest.raises(ValidationError, match=r"prompts\.1\n"):
-        BatchImageGenerationRequested.model_validate({**COMMON, "prompts": ["x", " "]})
+@pytest.mark.parametrize("bad", [" ", "", "x" * 4001, "a\x00b"])
+def test_a_bad_prompt_does_not_refuse_the_good_ones_beside_it(bad: str) -> None:
+    assert BatchImageGenerationRequested.model_validate({**COMMON, "prompts": ["x", bad]}).prompts == ["x", bad]
+
+
+@pytest.mark.parametrize("prompts", [["x" * 1_000_000], ["\x01" * 1000] * 200, ["\N{BLACK STAR}" * 1000] * 400])
+def test_prompts_that_would_not_leave_room_for_results_in_a_payload_are_refused(prompts: list[str]) -> None:
+    with pytest.raises(ValidationError, match="send several batches"):
+        BatchImageGenerationRequested.model_validate({**COMMON, "prompts": prompts})
+
+
+def test_a_batch_of_five_hundred_hands_over_less_than_half_of_a_payload() -> None:
+    signed = "https://bucket.s3.eu-central-1.amazonaws.com/images/" + "a" * 400
+    image = ImageGenerationResult(
+        key=f"images/{'a' * 64}.png",
+        url=signed,
+        content_type="image/png",
+        size_bytes=2**31,
+        sha256="a" * 64,
+        width=2048,
+        height=2048,
+        backend="huggingface",
+        model="black-forest-labs/FLUX.1-schnell",
+        generation_seconds=119.123,
+    )
+    errors = [PromptError(index=index, code="BackendCredentialsRefused", message="x" * 300) for index in range(250)]
+    so_far = BatchSoFar(started_at=COMMON["requested_at"], images=[image] * 499, errors=errors)
+    assert len(so_far.model_dump_json()) < 2**20
 
 
 def test_the_nil_uuid_identifies_nothing() -> None:

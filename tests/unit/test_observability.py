@@ -15,7 +15,15 @@ from prometheus_client import REGISTRY
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "observability"
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
-MODULES = ("ingress.metrics", "ingress.ledger", "ingress.breaker", "notifier.producer", "headrace.interceptors")
+MODULES = (
+    "ingress.metrics",
+    "ingress.ledger",
+    "ingress.breaker",
+    "notifier.producer",
+    "notifier.reconcile.activities",
+    "notifier.reconcile.watch",
+    "headrace.interceptors",
+)
 for module in MODULES:
     importlib.import_module(module)
 

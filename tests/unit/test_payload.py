@@ -13,11 +13,11 @@ import fastavro
 import pytest
 
 from headrace.wire import Wire
-from ingress.payload import payload_sha256
 from schemas import codec
 from schemas.catalog import Catalog
 from schemas.codec import Schema
 from schemas.image import ImageGenerationRequested
+from schemas.payload import payload_sha256
 from schemas.request import OpenRequest
 from tests.support.ingress import CATALOG, REQUESTED
 

@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import ValidationError
 
-from ingress.payload import payload_sha256
 from schemas.catalog import AVRO
 from schemas.image import ImageGenerationRequested
+from schemas.payload import payload_sha256
 from schemas.request import OpenRequest
 from schemas.routes import RouteError, load_routes
 

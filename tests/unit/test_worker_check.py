@@ -39,6 +39,10 @@ class Wide(Order):
     colour: str
 
 
+class AcceptedOrder(Accepted[Order]):
+    done: int = 0
+
+
 @workflow.defn(name="OrderWorkflow")
 class Orders:
     @workflow.run
@@ -47,6 +51,12 @@ class Orders:
 
 @workflow.defn(name="OrderWorkflow")
 class Continues:
+    @workflow.run
+    async def run(self, accepted: AcceptedOrder) -> None: ...
+
+
+@workflow.defn(name="OrderWorkflow")
+class HasADefault:
     @workflow.run
     async def run(self, accepted: Accepted[Order], done: int = 0) -> None: ...
 
@@ -130,6 +140,7 @@ def test_a_workflow_that_takes_what_the_ingress_gives_is_right(routes: Path, run
     [
         (Unannotated, "OrderWorkflow of acme.orders.OrderRequested must take one argument with an annotation, accepted: Accepted[...]"),
         (TakesTwo, "OrderWorkflow of acme.orders.OrderRequested must take one argument"),
+        (HasADefault, "OrderWorkflow of acme.orders.OrderRequested must take one argument"),
         (Narrows, "acme.orders.OrderRequested has quantity, which Narrow of OrderWorkflow refuses: add the fields to it"),
         (Widens, "Wide of OrderWorkflow needs colour, which acme.orders.OrderRequested does not have"),
         (Other, "the ingress gives it schemas.request.Accepted[the request's model]"),

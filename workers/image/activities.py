@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from schemas.errors import FailureType
 from schemas.image import Backend, ImageGenerationResult
+from workers.control import request_cancellation
 from workers.heartbeat import heartbeat
 from workers.image.logic import ContentFilter, object_key, validate
 from workers.image.models import Drawing, GeneratedImage, PromptCheck, Screening, Validation
@@ -75,6 +76,7 @@ class ImageActivities:
             self.generate_with_openai,
             self.generate_with_local,
             self.save_image_to_storage,
+            request_cancellation,
         ]
 
     @activity.defn(name="validate_prompt")

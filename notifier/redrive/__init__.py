@@ -1,0 +1,1 @@
+"""The workflow that sends dead letters again, and its activity."""

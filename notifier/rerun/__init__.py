@@ -1,0 +1,1 @@
+"""The workflow that starts events anew whose run failed, and its activity."""
