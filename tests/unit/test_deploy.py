@@ -40,8 +40,8 @@ def named(requirements: list[Any]) -> set[str]:
 
 
 def pins(lock: str) -> dict[str, str]:
-    """Each line's name to its version and marker."""
-    found = re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\\]+?) *\\$", (ROOT / lock).read_text(), re.MULTILINE)
+    """Each line's name to its version."""
+    found = re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==([^ ;]+)", (ROOT / lock).read_text(), re.MULTILINE)
     return {normal(name): version for name, version in found}
 
 
