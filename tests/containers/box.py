@@ -119,10 +119,11 @@ class Box:
         await eventually(answer, timeout=HEALTHY_SECONDS, interval=0.5)
 
     async def answers(self, port: int) -> None:
-        """Waits until something inside listens on a port."""
+        """Waits until something inside listens on a port. A connection from outside would be taken by Docker's own proxy."""
 
         async def open_() -> bool:
-            code, _ = await self.run("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}")
+            # The images on Alpine have nc and no bash, those on Debian the other.
+            code, _ = await self.run("sh", "-c", f"nc -z 127.0.0.1 {port} || bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}'")
             return code == 0
 
         await eventually(open_, timeout=HEALTHY_SECONDS, interval=0.3)
