@@ -245,7 +245,7 @@ async def outcomes(here: Command, begun: str, event_ids: list[UUID], expected: s
 async def test_wrong_usage_ends_with_2_and_a_sentence(here: Command) -> None:
     for arguments, says in (
         (("dlq", "list", "--reason", "bad"), "Invalid value for '--reason'"),
-        (("dlq", "list", "--topic", "nowhere"), "'nowhere' is no request topic; there are: image.requests"),
+        (("dlq", "list", "--topic", "nowhere"), "'nowhere' is no request topic; there are: analysis.requests"),
         (("dlq", "list", "--since", "yesterday"), "--since 'yesterday' is no ISO time"),
         (("dlq", "list", "--event-id", "7"), "Invalid value for '--event-id'"),
         (("dlq", "show", "image.requests.dlq"), "is no TOPIC:PARTITION:OFFSET"),
