@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help demo demo-compose test test-containers chaos lint up down secrets bench docs sbom wheel lock clean
 
 help:  ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headrace needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12"; exit 1; }
