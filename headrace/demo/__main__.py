@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ async def main() -> int:
             missing = wrong(cases, watch)
             if lag := (await figures(settings)).lag:
                 missing.append(f"{lag} request records have no disposition yet")
-            missing += await output.write(settings, cases, seconds)
+            missing = await output.write(settings, cases, seconds, missing)
         finally:
             await wire.close()
         tell(console, ui, cases, missing, seconds)
@@ -101,5 +102,7 @@ def run() -> int:
 
 
 if __name__ == "__main__":
+    # That a request is tried again while a broker has just started is no news, and would tear the table.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     leave(run())

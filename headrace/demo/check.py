@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Protocol
+from uuid import UUID
 
 from headrace.demo import plan
 from headrace.demo.plan import Case, Purchase, Steered
-from headrace.demo.watch import Watch
 from schemas.analysis import DataAnalysisResult
 from schemas.completion import Status
 from schemas.errors import FailureType
@@ -16,23 +18,32 @@ from schemas.maintenance import MaintenanceResult
 from schemas.transaction import TransactionRequested, TransactionResult
 
 
-def wrong(cases: list[Case], watch: Watch) -> list[str]:
+class Counts(Protocol):
+    """`headrace.demo.watch.Watch`."""
+
+    @property
+    def runs(self) -> Counter[UUID]: ...
+    @property
+    def completions(self) -> Counter[UUID]: ...
+
+
+def wrong(cases: list[Case], counts: Counts) -> list[str]:
     """Sentences; none when every record ended as it must, once, with what its user asked for."""
     found: list[str] = []
     for case in cases:
         if case.state != case.expected:
             found.append(f"{case.about!r} ended as '{case.state}', not '{case.expected}'")
             continue
-        found += [f"{case.about!r} {what}" for what in (*_counts(case, watch), *_content(case))]
+        found += [f"{case.about!r} {what}" for what in (*_counts(case, counts), *_content(case))]
     return found
 
 
-def _counts(case: Case, watch: Watch) -> Iterator[str]:
+def _counts(case: Case, counts: Counts) -> Iterator[str]:
     if case.kind == "request" and case.event_id is not None:
-        if watch.runs[case.event_id] != 1:
-            yield f"has {watch.runs[case.event_id]} runs, not 1"
-        if watch.completions[case.event_id] != 1:
-            yield f"has {watch.completions[case.event_id]} completions, not 1"
+        if counts.runs[case.event_id] != 1:
+            yield f"has {counts.runs[case.event_id]} runs, not 1"
+        if counts.completions[case.event_id] != 1:
+            yield f"has {counts.completions[case.event_id]} completions, not 1"
 
 
 def _content(case: Case) -> Iterator[str]:

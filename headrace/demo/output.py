@@ -23,12 +23,12 @@ FOLDER = Path("demo-output")
 REPORT = "report.html"
 
 
-async def write(settings: Settings, cases: list[Case], seconds: float) -> list[str]:
-    """Writes the folder anew; what is not what its completion says."""
+async def write(settings: Settings, cases: list[Case], seconds: float, wrong: list[str]) -> list[str]:
+    """Writes the folder anew. What is wrong, with what is not what its completion says."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "images").mkdir(parents=True)
-    missing: list[str] = []
-    shown = Shown(seconds=seconds, days=await _days(settings))
+    missing = list(wrong)
+    shown = Shown(seconds, missing, days=await _days(settings))
     async with httpx.AsyncClient() as http:
         for case in cases:
             for image in _images(case):

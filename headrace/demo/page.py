@@ -40,6 +40,8 @@ class Shown:
 
     seconds: float
     """All of it, from the first record to the last answer."""
+    wrong: list[str] = field(default_factory=list)
+    """What is not as it must be."""
     images: dict[str, str] = field(default_factory=dict)
     """Data URLs by SHA-256; an image that is missing there is shown as missing."""
     report: str | None = None

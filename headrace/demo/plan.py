@@ -66,6 +66,11 @@ class Case:
         found = (self.completion or {}).get("result")
         return None if found is None else model.model_validate(found)
 
+    def renew(self) -> None:
+        """Before it is sent for the first time, when other things had to be done first: it is asked for now."""
+        if self.request is not None:
+            self.request = self.request.model_copy(update={"requested_at": _now()})
+
     def sent(self) -> None:
         self.state, self.sent_at = "sent", time.monotonic()
 
@@ -103,7 +108,8 @@ class Steered(Case):
     def again(self) -> None:
         """A fresh request of the same kind: its run was over before the pause came."""
         if self.request is not None:
-            self.request = self.request.model_copy(update={"event_id": uuid4(), "requested_at": _now()})
+            self.request = self.request.model_copy(update={"event_id": uuid4()})
+        self.renew()
         self.state, self.seconds, self.completion, self.held = "waiting", None, None, False
         self.moments.clear()
 
@@ -151,7 +157,7 @@ def cases(settings: Settings) -> list[Case]:
             BATCH,
             f"{len(_BATCH)} prompts, one without a word",
             Status.SUCCEEDED,
-            _new(BatchImageGenerationRequested, "hedy", prompts=_BATCH, style="oil_painting", size="384x384", backend="local"),
+            _new(BatchImageGenerationRequested, "hedy", prompts=_BATCH, style="digital_art", size="384x384", backend="local"),
         ),
         Case(
             PATH,
@@ -210,12 +216,12 @@ def _steered() -> list[Case]:
 
     cancelled = f"{Status.CANCELLED} {FailureType.CANCELLED}"
     return [
-        Steered(STEERING, "paused, then resumed", Status.SUCCEEDED, large("radia", "A spanning tree in a spring orchard", "digital_art")),
+        Steered(STEERING, "paused, then resumed", Status.SUCCEEDED, large("radia", "A spanning tree in a spring orchard", "watercolor")),
         Steered(
             STEERING,
             "paused, then cancelled",
             cancelled,
-            large("margaret", "A lunar module over the Sea", "minimalist"),
+            large("margaret", "A lunar module over a sea of dust", "minimalist"),
             then=Action.CANCEL,
         ),
     ]

@@ -53,6 +53,7 @@ async def play(stage: Stage, cases: list[Case]) -> None:
     await stage.watch.ended(*first)
     # Behind everything else, so that it counts what the others have left.
     for case in last:
+        case.renew()
         await stage.sender.send(case)
     await stage.watch.ended(*last)
     # The offsets are committed up to the end only when every record has its disposition, the repeated one too.
@@ -69,6 +70,7 @@ async def _analyse(stage: Stage, case: Case) -> None:
         await asyncio.to_thread(storage.put_object, Bucket=bucket, Key=key, Body=data.csv.encode())
     finally:
         storage.close()
+    case.renew()
     await stage.sender.send(case)
 
 
@@ -83,6 +85,7 @@ async def _purchase(stage: Stage, case: Purchase) -> None:
         case.state = f"{NOT_SENT}{troubles[0]}"
         return
     case.before = await balance(stage.settings, user)
+    case.renew()
     await stage.sender.send(case)
     await stage.watch.ended(case)
     case.after = await balance(stage.settings, user)
@@ -96,8 +99,9 @@ async def _steer(stage: Stage, case: Steered) -> None:
     """
     for _ in range(_ATTEMPTS):
         await stage.sender.send(case)
+        case.note("requested")
         await stage.sender.command(case, Action.PAUSE)
-        case.note("requested, and a pause sent behind it")
+        case.note("pause sent")
         if await _stands(stage, case):
             break
         await stage.watch.ended(case)
@@ -123,8 +127,8 @@ async def _stands(stage: Stage, case: Steered) -> bool:
             step, since = str(status["step"]), case.age()
             case.state = f"paused before {step}"
         if step and case.age() - since >= _HOLD_SECONDS:
-            case.moments.append((since, f"paused: get_status says it stands before {step}"))
-            case.note(f"still there {_HOLD_SECONDS:.0f} s later")
+            case.moments.append((since, f"paused, get_status says: before {step}"))
+            case.note("still paused there")
             case.held = True
             return True
         await asyncio.sleep(_ASK_SECONDS)

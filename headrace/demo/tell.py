@@ -38,7 +38,7 @@ def story(cases: list[Case]) -> Iterator[str]:
     if done is not None:
         yield (
             f"{plan.MAINTENANCE}: {done.files_cleaned} files removed, {done.records_archived} rows of history archived, "
-            f"{done.days_recomputed} days counted"
+            f"{done.days_recomputed} day{'' if done.days_recomputed == 1 else 's'} counted"
         )
 
 
