@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from headrace import s3
 from headrace.demo import plan
@@ -94,14 +94,13 @@ async def _purchase(stage: Stage, case: Purchase) -> None:
 async def _steer(stage: Stage, case: Steered) -> None:
     """Pauses a run, sees that it stands, then resumes or cancels it.
 
-    The local backend draws in a fraction of a second. So the pause is sent right behind the request, and waits for its run at the ingress.
-    Should the picture be done all the same before the pause is there, another one is asked for.
+    The local backend draws in a fraction of a second. So the pause is sent first, and waits at the ingress for the run that it is for. Should
+    the picture be done all the same before the pause is there, another one is asked for.
     """
     for _ in range(_ATTEMPTS):
-        await stage.sender.send(case)
-        case.note("requested")
         await stage.sender.command(case, Action.PAUSE)
-        case.note("pause sent")
+        await stage.sender.send(case)
+        case.note("requested; a pause was sent ahead, and waits for it")
         if await _stands(stage, case):
             break
         await stage.watch.ended(case)
@@ -125,10 +124,10 @@ async def _stands(stage: Stage, case: Steered) -> bool:
             break  # it has ended meanwhile
         if status.get("paused") and status["step"] != step:
             step, since = str(status["step"]), case.age()
-            case.state = f"paused before {step}"
+            case.state = f"paused at {step}"
+            case.note(f"get_status: paused, {step}")
         if step and case.age() - since >= _HOLD_SECONDS:
-            case.moments.append((since, f"paused, get_status says: before {step}"))
-            case.note("still paused there")
+            case.note("get_status: still there")
             case.held = True
             return True
         await asyncio.sleep(_ASK_SECONDS)
@@ -136,14 +135,12 @@ async def _stands(stage: Stage, case: Steered) -> bool:
 
 
 async def _status(stage: Stage, case: Steered) -> dict[str, object]:
-    """The answer of the query `get_status`; nothing while there is no run yet."""
+    """The answer of the query `get_status`; nothing while the run cannot be asked, because there is none yet, for example."""
     if case.event_id is None:
         return {}
     handle = stage.temporal.get_workflow_handle(workflow_id(case.domain, case.event_id))
     try:
         answer = await handle.query("get_status")
-    except RPCError as error:
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.DEADLINE_EXCEEDED):
-            return {}
-        raise
+    except RPCError:
+        return {}
     return answer if isinstance(answer, dict) else {}
