@@ -205,7 +205,7 @@ def _purchases(run: str) -> list[Case]:
     failed = f"{Status.FAILED} {FailureType.ITEM_SOLD_OUT}"
     return [
         Purchase(SAGA, "120 credits for a course on mills", Status.SUCCEEDED, bought),
-        Purchase(SAGA, "200 for an engine that is sold out", failed, sold_out, sold_out=True),
+        Purchase(SAGA, "200 credits for an engine that is sold out", failed, sold_out, sold_out=True),
     ]
 
 

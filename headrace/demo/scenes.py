@@ -94,8 +94,8 @@ async def _purchase(stage: Stage, case: Purchase) -> None:
 async def _steer(stage: Stage, case: Steered) -> None:
     """Pauses a run, sees that it stands, then resumes or cancels it.
 
-    The local backend draws in a fraction of a second. So the pause is sent first, and waits at the ingress for the run that it is for. Should
-    the picture be done all the same before the pause is there, another one is asked for.
+    The local backend draws in a fraction of a second. So the pause is sent first, and waits at the ingress for the run that it is for.
+    Should the picture be done all the same before the pause is there, another one is asked for.
     """
     for _ in range(_ATTEMPTS):
         await stage.sender.command(case, Action.PAUSE)

@@ -29,7 +29,7 @@ def story(cases: list[Case]) -> Iterator[str]:
         yield f"{plan.ANALYSIS}: {analysis.clusters} groups in {analysis.rows:,} rows, as many as were put in"
     for case in of_section(cases, plan.SAGA):
         if isinstance(case, Purchase):
-            yield f"{plan.SAGA}: {case.about}: {case.before} credits before, {case.after} after{_taken_back(case)}"
+            yield f"{case.about.capitalize()}: {case.before} before, {case.after} after{_taken_back(case)}"
     for case in of_section(cases, plan.STEERING):
         if isinstance(case, Steered):
             yield f"{case.about.capitalize()}:"
@@ -45,7 +45,7 @@ def story(cases: list[Case]) -> Iterator[str]:
 def _taken_back(case: Case) -> str:
     result = case.result(TransactionResult)
     steps = [step.compensation for step in result.compensations if step.outcome == "compensated"] if result else []
-    return f"; {', '.join(steps)}" if steps else ""
+    return f", taken back by {', '.join(steps)}" if steps else ""
 
 
 def tell(console: Console, ui: str, cases: list[Case], missing: list[str], seconds: float) -> None:
