@@ -1,64 +1,150 @@
-"""`demo-output/index.html`: every request beside its image and its completion."""
+"""`demo-output/index.html`: one page that loads nothing but the report beside it."""
 
 from __future__ import annotations
 
 import json
-from html import escape
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
 
+import jinja2
 from pydantic_core import to_jsonable_python
 
+from headrace.demo import plan
 from headrace.demo.plan import Case
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
-h1 { font-weight: 600; margin-bottom: 0; }
-article { display: grid; grid-template-columns: 15rem 1fr 1fr; gap: 1.25rem; border-top: 1px solid var(--line); padding: 1.25rem 0; }
-article > * { min-width: 0; }
-img { width: 100%; border-radius: .4rem; display: block; }
-figure { margin: 0; } figcaption { font-size: .8rem; opacity: .75; overflow-wrap: anywhere; }
-.none { border: 1px dashed var(--line); border-radius: .4rem; padding: 2rem 1rem; text-align: center; }
-h2 { font-size: 1rem; margin: 0 0 .4rem; }
-h3 { font-size: .8rem; text-transform: uppercase; letter-spacing: .05em; opacity: .7; margin: 0 0 .3rem; }
-pre { background: var(--soft); border-radius: .4rem; padding: .6rem; margin: 0; font-size: .75rem;
-  white-space: pre-wrap; max-height: 15rem; overflow: auto;
-  overflow-wrap: anywhere; }
-.tag { border: 1px solid var(--line); border-radius: 1rem; padding: .05rem .6rem; font-size: .8rem; font-weight: 400; }
-@media (max-width: 60rem) { article { grid-template-columns: 1fr; } }
-"""
+from schemas.analysis import DataAnalysisResult
+from schemas.image import BatchImageGenerationRequested, BatchImageGenerationResult, ImageGenerationResult
+from schemas.learning import LearningPathResult
+from schemas.maintenance import MaintenanceResult
+from schemas.transaction import TransactionResult
 
 
-def page(cases: list[Case], images: dict[str, str]) -> str:
-    """The page. `images` gives an image's file, relative to the page, by event ID."""
-    shown = "\n".join(_article(case, images.get(str(case.event_id))) for case in cases)
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Headrace demo</title><style>{_STYLE}</style>\n<h1>Headrace demo</h1>"
-        f"<p>{len(cases)} records went into <code>image.requests</code>. Beside each: what came back.</p>\n{shown}\n</html>\n"
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A row of `daily_analytics`."""
+
+    day: date
+    domain: str
+    backend: str
+    total: int
+    succeeded: int
+    p50: float | None
+    p95: float | None
+    """Seconds from request to outcome."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """What the page has beside the cases."""
+
+    seconds: float
+    """All of it, from the first record to the last answer."""
+    wrong: list[str] = field(default_factory=list)
+    """What is not as it must be."""
+    images: dict[str, str] = field(default_factory=dict)
+    """Data URLs by SHA-256; an image that is missing there is shown as missing."""
+    report: str | None = None
+    """The analysis's report, relative to the page."""
+    days: list[Counted] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class WeekOfModules:
+    """A week of a learning path."""
+
+    week: int
+    days: int
+    parts: list[tuple[int, str, float]]
+    """Number of the module from 0, its topic, hours."""
+
+
+def page(cases: list[Case], shown: Shown) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["json"] = _json
+    environment.filters["seconds"] = lambda value: "" if value is None else f"{value:.2f} s"
+    images = of_section(cases, plan.IMAGES)
+    path = first_result(cases, plan.PATH, LearningPathResult)
+    return environment.get_template("page.html.jinja").render(
+        cases=cases,
+        shown=shown,
+        good=[(case, picture_of(case, shown)) for case in images if picture_of(case, shown)],
+        odd=[(case, no_answer(case)) for case in images if not picture_of(case, shown)],
+        batch=of_section(cases, plan.BATCH),
+        prompts=_prompts(cases, shown),
+        path_case=of_section(cases, plan.PATH),
+        path=path,
+        weeks=weeks(path) if path else [],
+        analysis_case=of_section(cases, plan.ANALYSIS),
+        analysis=first_result(cases, plan.ANALYSIS, DataAnalysisResult),
+        purchases=[(case, case.result(TransactionResult)) for case in of_section(cases, plan.SAGA)],
+        steered=[(case, picture_of(case, shown)) for case in of_section(cases, plan.STEERING)],
+        maintenance_case=of_section(cases, plan.MAINTENANCE),
+        maintenance=first_result(cases, plan.MAINTENANCE, MaintenanceResult),
     )
 
 
-def _article(case: Case, image: str | None) -> str:
-    if image is not None and case.kind == "request":
-        caption = f"<figcaption>{escape(image)}</figcaption>"
-        picture = f'<figure><img src="{escape(image)}" alt="{escape(case.about)}" loading="lazy">{caption}</figure>'
-    else:
-        picture = f'<div class="none">{escape(case.state)}</div>'
-    request = _json(case.request.model_dump(mode="json")) if case.request else escape(repr(case.value))
-    answer = _json(case.completion) if case.completion else escape(_no_answer(case))
-    seconds = f" after {case.seconds:.2f} s" if case.seconds is not None else ""
-    return (
-        f'<article><div>{picture}</div><div><h2>{escape(case.about)} <span class="tag">{escape(case.user)}</span></h2>'
-        f"<h3>Request</h3><pre>{request}</pre></div>"
-        f"<div><h2>{escape(case.state)}{seconds}</h2><h3>Completion</h3><pre>{answer}</pre></div></article>"
-    )
+def of_section(cases: list[Case], section: str) -> list[Case]:
+    return [case for case in cases if case.section == section]
 
 
-def _json(value: object) -> str:
-    return escape(json.dumps(to_jsonable_python(value), indent=1, ensure_ascii=False))
+def first_result(cases: list[Case], section: str, model: type[plan.M]) -> plan.M | None:
+    return next((result for case in of_section(cases, section) if (result := case.result(model))), None)
 
 
-def _no_answer(case: Case) -> str:
+def weeks(path: LearningPathResult) -> list[WeekOfModules]:
+    """The plan by weeks: which modules, for how many hours."""
+    numbers = {module.id: number for number, module in enumerate(path.modules)}
+    made = []
+    for week in path.weeks:
+        minutes: dict[int, int] = {}
+        for session in (session for day in week.days for session in day.sessions):
+            number = numbers[session.module_id]
+            minutes[number] = minutes.get(number, 0) + session.minutes
+        parts = [(number, path.modules[number].topic, total / 60) for number, total in minutes.items()]
+        made.append(WeekOfModules(week.week, len(week.days), parts))
+    return made
+
+
+def picture_of(case: Case, shown: Shown) -> str | None:
+    """The data URL of a case's one image."""
+    if case.kind != "request":
+        return None
+    result = case.result(ImageGenerationResult)
+    return shown.images.get(result.sha256) if result else None
+
+
+def _prompts(cases: list[Case], shown: Shown) -> list[dict[str, Any]]:
+    """A batch's prompts, each with its image or its error."""
+    made: list[dict[str, Any]] = []
+    for case in of_section(cases, plan.BATCH):
+        result = case.result(BatchImageGenerationResult)
+        if result is None or not isinstance(case.request, BatchImageGenerationRequested):
+            continue
+        errors = {error.index: error for error in result.errors}
+        for index, (prompt, image) in enumerate(zip(case.request.prompts, result.images, strict=True)):
+            picture = shown.images.get(image.sha256) if image else None
+            made.append({"index": index, "prompt": prompt, "picture": picture, "error": errors.get(index)})
+    return made
+
+
+def no_answer(case: Case) -> str:
+    """What became of a record that has no picture."""
     if case.kind == "repeat":
         return "One event is one workflow: the first request's completion stands for this one too."
-    return "Nobody to answer: the bytes name no event. They wait, unchanged, in image.requests.dlq."
+    error = (case.completion or {}).get("error")
+    if isinstance(error, dict):
+        return str(error["message"])
+    if case.kind == "unreadable":
+        return "Nobody to answer: the bytes name no event. They wait, unchanged, in image.requests.dlq."
+    return "No picture came back."
+
+
+def _json(value: Any) -> str:
+    return json.dumps(to_jsonable_python(value), indent=1, ensure_ascii=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,10 +18,10 @@ from headrace.figures import figures
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas import headers
+from schemas.ids import workflow_id
 from schemas.topics import Topics
 
 _POLL_SECONDS = 0.3
-_UNDER_WAY = ("waiting", "sent", "running")
 
 
 class Watch:
@@ -32,22 +31,17 @@ class Watch:
         self._settings, self._wire, self._client = settings, wire, client
         self._topics = Topics(settings.topic_prefix)
         self._cases = cases
-        self._by_event: dict[UUID, Case] = {case.event_id: case for case in cases if case.event_id and case.kind != "repeat"}
-        self._sent: dict[int, float] = {}
         self._changed = asyncio.Event()
         self.completions: Counter[UUID] = Counter()
         """Completion records by event ID, repeats not dropped."""
         self.runs: Counter[UUID] = Counter()
         """Runs by event ID."""
 
-    def sent(self, case: Case) -> None:
-        case.state = "sent"
-        self._sent[id(case)] = time.monotonic()
-
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Reads everything that is written to the topics from now on, while the block runs."""
-        topics = [self._topics.completions("image"), self._topics.dead_letters(self._topics.requests("image"))]
+        domains = {case.domain for case in self._cases}
+        topics = [*map(self._topics.completions, domains), self._topics.dead_letters(self._topics.requests("image"))]
         consumer = kafka.consumer(self._settings)
         await consumer.start()
         try:
@@ -63,9 +57,9 @@ class Watch:
         finally:
             await consumer.stop()
 
-    async def all_ended(self) -> None:
-        """Returns when every record but the repeat has its answer."""
-        while any(case.state in _UNDER_WAY and case.kind != "repeat" for case in self._cases):
+    async def ended(self, *cases: Case) -> None:
+        """Returns when each of these records has its answer."""
+        while any(case.under_way for case in cases):
             self._changed.clear()
             await self._changed.wait()
 
@@ -87,7 +81,7 @@ class Watch:
                 self._ended(case, f"dead letter {found[headers.DLQ_REASON].decode()}")
 
     def _completion(self, completion: dict[str, Any]) -> None:
-        case = self._by_event.get(completion["event_id"])
+        case = self._by_event().get(completion["event_id"])
         if case is None or case.event_id is None:
             return
         self.completions[case.event_id] += 1
@@ -97,9 +91,11 @@ class Watch:
         self._ended(case, f"{completion['status']}{code}")
 
     def _ended(self, case: Case, state: str) -> None:
-        case.state = state
-        case.seconds = time.monotonic() - self._sent[id(case)]
+        case.ended(state)
         self._changed.set()
+
+    def _by_event(self) -> dict[UUID, Case]:
+        return {case.event_id: case for case in self._cases if case.event_id and case.kind != "repeat"}
 
     async def _poll_runs(self) -> None:
         while True:
@@ -107,13 +103,15 @@ class Watch:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def count_runs(self) -> None:
-        """Asks Temporal for the runs of every request that was sent."""
-        wanted = " OR ".join(f"EventId = '{event_id}'" for event_id in self._by_event)
+        """Asks Temporal for the runs of every request."""
+        by_workflow = {workflow_id(case.domain, event_id): case for event_id, case in self._by_event().items()}
+        wanted = " OR ".join(f"EventId = '{case.event_id}'" for case in by_workflow.values())
         found: Counter[UUID] = Counter()
         async for run in self._client.list_workflows(wanted):
-            event_id = UUID(run.id.split("-", 1)[1])
-            found[event_id] += 1
-            case = self._by_event[event_id]
+            case = by_workflow.get(run.id)
+            if case is None or case.event_id is None:
+                continue
+            found[case.event_id] += 1
             if case.state == "sent":
                 case.state = "running"
         self.runs = found
