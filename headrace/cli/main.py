@@ -145,6 +145,17 @@ def completions(
     run_command(show(loaded(), domain, event_id=event_id, follow=follow, as_json=as_json))
 
 
+@app.command()
+def explain(
+    event_id: Annotated[UUID, typer.Argument(metavar="EVENT_ID", help="The event ID of a request, or of a command.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say what became of an event: records, ledger, runs, completions, dead letters, redrives, by time."""
+    from headrace.cli.explain import show
+
+    run_command(show(loaded(), event_id, as_json=as_json))
+
+
 @route_app.command("list")
 def route_list(as_json: Json = False) -> None:
     """Show each route: topic, workflow, and what has stopped it."""
