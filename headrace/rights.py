@@ -124,12 +124,12 @@ async def database_refuses(engine: AsyncEngine) -> list[str]:
         refused = []
         if not (await connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')"))).scalar_one():
             refused.append("CREATE in its schema (which `headrace setup` needs)")
-        privileges = text("SELECT has_table_privilege(CAST(:name AS text), CAST(:right AS text))")
+        privileges = text("SELECT has_table_privilege(to_regclass(:name), CAST(:right AS text))")  # null without the table
         for table in METADATA.tables:
             lacking = [
                 right
                 for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
-                if not (await connection.execute(privileges, {"name": table, "right": right})).scalar_one()
+                if (await connection.execute(privileges, {"name": table, "right": right})).scalar_one() is False
             ]
             if lacking:
                 refused.append(f"{', '.join(lacking)} on {table}")
