@@ -22,12 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from headrace import kafka, kafka_security, s3
 from headrace.settings import Settings
 from headrace.store.tables import METADATA
+from schemas.objects import TEMPORARY
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 _DENIED = TopicAuthorizationFailedError.errno
-_PROBES = "tmp/doctor/"
+_PROBES = f"{TEMPORARY}doctor/"
 """Of objects that live for a moment; what a killed doctor leaves there maintenance removes."""
 
 

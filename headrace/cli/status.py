@@ -47,7 +47,14 @@ async def watch(settings: Settings, state_dir: Path) -> None:
     rows, now = await _looked(settings, state_dir)
     if not rows:
         raise CommandError(Exit.UNREACHABLE, _nothing(state_dir))
-    with Live(_page(settings, rows, now), console=Console(), auto_refresh=False) as live:
+    console = Console()
+    if not console.is_terminal:  # into a file or a pipe: one page after the other
+        while rows:
+            console.print(_page(settings, rows, now))
+            await asyncio.sleep(_REFRESH_SECONDS)
+            rows, now = await _looked(settings, state_dir)
+        raise CommandError(Exit.UNREACHABLE, _nothing(state_dir))
+    with Live(_page(settings, rows, now), console=console, auto_refresh=False) as live:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             rows, now = await _looked(settings, state_dir)
@@ -103,7 +110,7 @@ def _reconciliation(left: OpenEvents | None) -> dict[str, float | None]:
 
 
 def _page(settings: Settings, rows: list[dict[str, Any]], now: Standing) -> RenderableType:
-    return Group(_table(rows), *(Text(f"\n{line}") for line in sentences(settings, now)))
+    return Group(_table(rows), Text(), *(Text(line) for line in sentences(settings, now)))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

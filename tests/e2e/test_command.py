@@ -116,7 +116,7 @@ async def test_a_watched_status_goes_on_until_it_is_interrupted_and_then_ends_wi
         *(sys.executable, "-m", "headrace.cli.main", "status", "--watch"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, STATE_DIR_VARIABLE: str(system.folder), "FORCE_COLOR": "1"},
+        env={**os.environ, STATE_DIR_VARIABLE: str(system.folder), "FORCE_COLOR": "1", "LINES": "60"},
     )
     assert process.stdout is not None
     async with asyncio.timeout(90):
