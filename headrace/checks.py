@@ -14,7 +14,8 @@ from aiokafka.errors import KafkaConnectionError
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-from headrace import kafka, kafka_security, s3, temporal
+from headrace import check_rights, kafka, kafka_security, s3, temporal
+from headrace.check_rights import Doubtful, Wrong
 from headrace.settings import Settings
 from headrace.setup import SEARCH_ATTRIBUTES, topic_configs
 from headrace.store import migrate
@@ -40,20 +41,22 @@ class Finding:
     """What is there, or what is wrong and what to do."""
 
 
-class _Wrong(Exception):  # noqa: N818 - an answer, not an accident
-    """The part answers, but is not as it must be."""
-
-
 async def all_findings(settings: Settings) -> list[Finding]:
     """Every check, side by side, in a fixed order."""
     checks: list[tuple[str, Callable[[Settings], Awaitable[str]]]] = [
         ("kafka", _kafka),
         ("topics", _topics),
+        ("kafka rights", check_rights.kafka_rights),
         ("temporal", _temporal),
+        ("temporal rights", check_rights.temporal_rights),
         ("search attributes", _search_attributes),
         ("retention", _retention),
+        ("schedules", check_rights.schedules),
+        ("task queues", check_rights.workers_poll),
         ("s3", _bucket),
+        ("s3 rights", check_rights.s3_rights),
         ("database", _database),
+        ("database rights", check_rights.database_rights),
     ]
     workers, *found = await asyncio.gather(_workers(), *(_ask(name, check, settings) for name, check in checks))
     return [_routes(settings), workers, *found, *_keys(settings)]
@@ -63,8 +66,10 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return Finding(name, "ok", await check(settings))
-    except _Wrong as wrong:
+    except Wrong as wrong:
         return Finding(name, "failed", str(wrong))
+    except Doubtful as doubt:
+        return Finding(name, "warning", str(doubt))
     except TimeoutError:
         return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
@@ -73,11 +78,11 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
 
 
 def _address(name: str, settings: Settings) -> str:
-    if name in ("kafka", "topics"):
+    if name in ("kafka", "topics", "kafka rights"):
         return f"{settings.kafka_bootstrap_servers} (HEADRACE_KAFKA_BOOTSTRAP_SERVERS)"
-    if name == "s3":
+    if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
-    if name == "database":
+    if name in ("database", "database rights"):
         return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
     return f"{settings.temporal_address} (TEMPORAL_ADDRESS)"
 
@@ -124,7 +129,7 @@ async def _topics(settings: Settings) -> str:
     try:
         wanted = list(topic_configs(settings, load_routes(settings.routes_file)))
     except RouteError as error:
-        raise _Wrong("cannot say which topics: the routes cannot be loaded") from error
+        raise Wrong("cannot say which topics: the routes cannot be loaded") from error
     admin = kafka.admin(settings)
     try:
         await admin.start()
@@ -133,7 +138,7 @@ async def _topics(settings: Settings) -> str:
         await admin.close()
     missing = [topic for topic in wanted if topic not in there]
     if missing:
-        raise _Wrong(f"missing: {', '.join(missing)}; run `headrace setup`")
+        raise Wrong(f"missing: {', '.join(missing)}; run `headrace setup`")
     return f"{len(wanted)} there"
 
 
@@ -147,7 +152,7 @@ async def _search_attributes(settings: Settings) -> str:
     answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
     missing = [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]
     if missing:
-        raise _Wrong(f"not registered: {', '.join(missing)}; every start would be refused. Run `headrace setup`")
+        raise Wrong(f"not registered: {', '.join(missing)}; every start would be refused. Run `headrace setup`")
     return f"{', '.join(SEARCH_ATTRIBUTES)} registered"
 
 
@@ -156,7 +161,7 @@ async def _retention(settings: Settings) -> str:
     answer = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
     if kept < _MIN_RETENTION:
-        raise _Wrong(
+        raise Wrong(
             f"namespace {client.namespace} forgets closed workflows after {kept}; a redelivered event would run again. Set it above Kafka's"
             f" own retention: temporal operator namespace update -n {client.namespace} --retention 720h"
         )
@@ -170,7 +175,7 @@ async def _bucket(settings: Settings) -> str:
     finally:
         client.close()
     if settings.s3_bucket not in [bucket["Name"] for bucket in buckets["Buckets"]]:
-        raise _Wrong(f"bucket {settings.s3_bucket} is missing; run `headrace setup`")
+        raise Wrong(f"bucket {settings.s3_bucket} is missing; run `headrace setup`")
     return f"bucket {settings.s3_bucket} at {settings.s3_endpoint_url or 'AWS'}"
 
 
@@ -181,7 +186,9 @@ async def _database(settings: Settings) -> str:
     finally:
         await made.dispose()
     if revision is None:
-        raise _Wrong("no tables; run `headrace setup`")
+        raise Wrong("no tables; run `headrace setup`")
+    if revision != migrate.newest():
+        raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
     return f"revision {revision}"
 
 

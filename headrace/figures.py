@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,10 +12,13 @@ from headrace import kafka, temporal
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
-from headrace.store.tables import COMPLETIONS, LEDGER, OPEN_EVENTS, RECONCILER
+from headrace.store.tables import COMPLETIONS, DEAD_LETTERS, LEDGER, OPEN_EVENTS, RECONCILER
 from schemas import names
 from schemas.routes import load_routes
 from schemas.topics import Topics
+
+REASONS_SINCE = timedelta(days=7)
+"""How far back dead letters are counted by their reason: it is today's cause that is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,19 @@ async def ledger_rows(settings: Settings) -> int:
             return 0
         async with database.connect() as connection:
             return (await connection.execute(select(func.count()).select_from(LEDGER))).scalar_one()
+    finally:
+        await database.dispose()
+
+
+async def dead_letters_by_reason(settings: Settings) -> dict[str, int]:
+    """Records that were dead-lettered within the last `REASONS_SINCE`. Raises as `ledger_rows` does."""
+    database = engine(settings.database_url)
+    table = DEAD_LETTERS.c
+    counted = select(table.reason, func.count()).where(table.dead_lettered_at >= datetime.now(UTC) - REASONS_SINCE).group_by(table.reason)
+    try:
+        async with database.connect() as connection:
+            rows = (await connection.execute(counted)).all()
+            return {row[0]: row[1] for row in rows}
     finally:
         await database.dispose()
 

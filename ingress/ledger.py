@@ -25,10 +25,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace.store.dedicated import dedicated
-from ingress.ledger_rows import Claim, Entry, Settlement, purge, rows
+from ingress.ledger_rows import Burial, Claim, Entry, Settlement, purge, rows
 from schemas.errors import bounded
 
-__all__ = ["Claim", "Entry", "Ledger"]
+__all__ = ["Burial", "Claim", "Entry", "Ledger"]
 
 CLAIMS = Counter("headrace_ingress_ledger_claims", "Claims answered.")
 HITS = Counter("headrace_ingress_ledger_hits", "Claims of events that had their row.")
@@ -66,7 +66,7 @@ class _Purge:
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    what: Claim | Settlement | _Find | _Purge
+    what: Claim | Settlement | Burial | _Find | _Purge
     done: asyncio.Future[Any]
 
 
@@ -89,7 +89,7 @@ class Ledger:
         self._batch: list[_Call] = []
         self._queued = asyncio.Event()
         self._urgent = asyncio.Event()
-        """Set while something other than settlements is queued."""
+        """Set while something is queued for which more than a commit waits."""
         self._tasks: list[asyncio.Task[None]] = []
         self._healthy = True
         HEALTHY.set(1)
@@ -125,6 +125,10 @@ class Ledger:
         """Completes a pending row; leaves one that is settled as it is."""
         await self._put(Settlement(event_id, disposition, workflow_id, run_id))
 
+    async def bury(self, burial: Burial) -> None:
+        """Keeps where a dead letter is; of a record that is dead-lettered once more, where the last one is."""
+        await self._put(burial)
+
     async def find(self, event_id: UUID) -> Entry | None:
         entry: Entry | None = await self._put(_Find(event_id))
         return entry
@@ -139,13 +143,13 @@ class Ledger:
                 return removed
             await asyncio.sleep(_PURGE_PAUSE)  # claims go between
 
-    async def _put(self, what: Claim | Settlement | _Find | _Purge) -> Any:
+    async def _put(self, what: Claim | Settlement | Burial | _Find | _Purge) -> Any:
         if not self._tasks:
             raise RuntimeError("the ledger is closed")
         call = _Call(what, asyncio.get_running_loop().create_future())
         self._queue.append(call)
         self._queued.set()
-        if not isinstance(what, Settlement):
+        if not isinstance(what, Settlement | Burial):
             self._urgent.set()
         return await call.done
 
@@ -187,6 +191,9 @@ class Ledger:
                     if not taken:
                         taken.append(self._queue.popleft())
                     break
+                if isinstance(what, Burial):  # of no event's row
+                    taken.append(self._queue.popleft())
+                    continue
                 own, foreign = (settled, others) if isinstance(what, Settlement) else (others, settled)
                 if what.event_id in foreign:
                     break
@@ -230,9 +237,10 @@ class Ledger:
             return
         claims = [call.what for call in self._batch if isinstance(call.what, Claim)]
         settlements = [call.what for call in self._batch if isinstance(call.what, Settlement)]
+        burials = [call.what for call in self._batch if isinstance(call.what, Burial)]
         finds = [call.what.event_id for call in self._batch if isinstance(call.what, _Find)]
         now = self._now()
-        entries, new = await self._connection.run(lambda connection: self._rows.apply(connection, claims, settlements, finds, now))
+        entries, new = await self._connection.run(lambda connection: self._rows.apply(connection, claims, settlements, finds, burials, now))
         CLAIMS.inc(len(claims))
         HITS.inc(len(claims) - new)
         for call in self._batch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -30,6 +30,22 @@ class Claim:
     topic: str
     partition: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """A dead letter that Kafka has acknowledged: the refused record's place, and its own."""
+
+    topic: str
+    partition: int
+    offset: int
+    event_id: UUID | None
+    reason: str
+    message: str
+    dlq_topic: str
+    dlq_partition: int
+    dlq_offset: int
+    receipt_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,16 @@ ON CONFLICT (event_id) DO UPDATE SET
 WHERE ledger.disposition = 'rejected'"""
 
 
+_BURY = """INSERT INTO dead_letters (topic, partition, "offset", event_id, reason, message, dlq_topic, dlq_partition, dlq_offset,
+    receipt_id, dead_lettered_at) VALUES """
+
+_UNLESS_BURIED = """
+ON CONFLICT (topic, partition, "offset") DO UPDATE SET
+    event_id = excluded.event_id, reason = excluded.reason, message = excluded.message, dlq_topic = excluded.dlq_topic,
+    dlq_partition = excluded.dlq_partition, dlq_offset = excluded.dlq_offset, receipt_id = excluded.receipt_id,
+    dead_lettered_at = excluded.dead_lettered_at"""
+
+
 class Rows(ABC):
     """The statements of one kind of database."""
 
@@ -81,7 +107,13 @@ class Rows(ABC):
         self._moment: Callable[[datetime], object] = convert or (lambda moment: moment)
 
     def apply(
-        self, connection: Connection, claims: Collection[Claim], settlements: Collection[Settlement], finds: Iterable[UUID], now: datetime
+        self,
+        connection: Connection,
+        claims: Collection[Claim],
+        settlements: Collection[Settlement],
+        finds: Iterable[UUID],
+        burials: Collection[Burial],
+        now: datetime,
     ) -> tuple[dict[UUID, Entry], int]:
         """One transaction, and none that writes when all claims are known. The rows of `claims` and `finds`, and how many are new.
 
@@ -93,7 +125,7 @@ class Rows(ABC):
         wanted = first.keys() | finds
         entries = self.read(connection, wanted) if wanted else {}
         new = [claim for claim in first.values() if (entry := entries.get(claim.event_id)) is None or entry.disposition == REJECTED]
-        if not new and not settlements:
+        if not (new or settlements or burials):
             connection.rollback()
             return entries, 0
         self._begin(connection)
@@ -108,6 +140,8 @@ class Rows(ABC):
                 entries.update(self.read(connection, [claim.event_id for claim in new]))
         if settlements:
             self._settle(connection, sorted(settlements, key=lambda settlement: settlement.event_id.int), now)
+        if burials:
+            self._bury(connection, sorted(burials, key=lambda burial: (burial.topic, burial.partition, burial.offset)), now)
         connection.commit()
         return entries, inserted
 
@@ -125,11 +159,16 @@ class Rows(ABC):
     def _settle(self, connection: Connection, settlements: list[Settlement], now: datetime) -> None:
         """Rows that are settled already stay as they are."""
 
+    @abstractmethod
+    def _bury(self, connection: Connection, burials: list[Burial], now: datetime) -> None:
+        """Of a record that is there already the last dead letter counts."""
+
 
 class _SqliteRows(Rows):
     _READ = f"{_SELECT} IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants
     _INSERT = f"{_INSERT_INTO} VALUES (?, ?, ?, ?, ?, ?, '{PENDING}', ?) {_UNLESS_HELD}"
     _SETTLE = f"{_UPDATE} = ?, workflow_id = ?, run_id = ?, settled_at = ? WHERE event_id = ? AND disposition = '{PENDING}'"
+    _BURIED = f"{_BURY} (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) {_UNLESS_BURIED}"
 
     def read(self, connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, Entry]:
         wanted = {event_id.hex: event_id for event_id in event_ids}  # SQLAlchemy's form of a UUID there
@@ -150,6 +189,11 @@ class _SqliteRows(Rows):
         rows = [(s.disposition, s.workflow_id, s.run_id, moment, s.event_id.hex) for s in settlements]
         connection.exec_driver_sql(self._SETTLE, rows)
 
+    def _bury(self, connection: Connection, burials: list[Burial], now: datetime) -> None:
+        moment = self._moment(now)
+        rows = [(*(each.hex if isinstance(each, UUID) else each for each in astuple(burial)), moment) for burial in burials]
+        connection.exec_driver_sql(self._BURIED, rows)
+
 
 class _PostgresRows(Rows):
     _READ = f"{_SELECT} = ANY($1::uuid[])"
@@ -157,6 +201,7 @@ class _PostgresRows(Rows):
         FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::int[], $6::bigint[])
         AS u (event_id, record, payload_sha256, topic, partition, "offset") ORDER BY u.event_id {_UNLESS_HELD}"""  # noqa: S608 - constants
     _SETTLE = f"{_UPDATE} = $1, workflow_id = $2, run_id = $3, settled_at = $4 WHERE event_id = $5 AND disposition = '{PENDING}'"
+    _BURIED = f"{_BURY} ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) {_UNLESS_BURIED}"
 
     def read(self, connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, Entry]:
         return {row[0]: Entry(*row) for row in connection.exec_driver_sql(self._READ, (list(event_ids),))}
@@ -171,6 +216,9 @@ class _PostgresRows(Rows):
     def _settle(self, connection: Connection, settlements: list[Settlement], now: datetime) -> None:
         rows = [(s.disposition, s.workflow_id, s.run_id, now, s.event_id) for s in settlements]
         connection.exec_driver_sql(self._SETTLE, rows)
+
+    def _bury(self, connection: Connection, burials: list[Burial], now: datetime) -> None:
+        connection.exec_driver_sql(self._BURIED, [(*astuple(burial), now) for burial in burials])
 
 
 def rows(dialect: Dialect) -> Rows:

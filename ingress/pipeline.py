@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 from headrace import tracing
 from ingress import metrics
 from ingress.breaker import Breakers, Ticket
-from ingress.dead_letter import DeadLetters
+from ingress.dead_letter import DeadLetters, burial
 from ingress.decode import Command, Decoder, Event, RejectedEvent
 from ingress.disposition import DeadLettered, Disposition, Duplicate, Signalled, Started, word
 from ingress.errors import Busy
@@ -169,10 +169,11 @@ class Pipeline:
             await self._breakers.until_closed(work.ticket.route)
         self._breakers.dead_lettered(work.ticket, error.reason, error.message)
         work.begun = True
-        await self._patiently(work, lambda: self._dead_letters.send(record, error, receipt.in_words()))
+        dead = await self._patiently(work, lambda: self._dead_letters.send(record, error, receipt.in_words()))
         if isinstance(receipt, Receipt):
             await self._patiently(work, lambda: self._rejections.send(receipt))
         metrics.RECEIPTS.labels(record.topic, "sent" if isinstance(receipt, Receipt) else receipt.outcome).inc()
+        await self._ledger.bury(burial(record, error, dead, receipt))
         if work.claimed and isinstance(work.found, Event | Command):
             await self._ledger.settle(work.found.request.event_id, "rejected", None, None)
         return DeadLettered(error.reason, error.message, None if refused is None else refused.value.get("event_id"))

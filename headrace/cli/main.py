@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from importlib import metadata
@@ -73,11 +74,20 @@ def down(quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when n
 
 
 @app.command()
-def status(as_json: Json = False) -> None:
-    """Show each part: pid, address, health; lag, backlog, dead letters."""
-    from headrace.cli.status import show
+def status(
+    as_json: Json = False,
+    watched: Annotated[bool, typer.Option("--watch", help="Again every 2 seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Show each part: pid, address, health; lag, backlog, dead letters, queues, schedules."""
+    from headrace.cli.status import show, watch
 
-    run_command(show(loaded(), state_dir(), as_json=as_json))
+    if not watched:
+        run_command(show(loaded(), state_dir(), as_json=as_json))
+        return
+    if as_json:
+        raise CommandError(Exit.USAGE, "--watch is for people: `headrace status --json` as often as a program wants it")
+    with contextlib.suppress(KeyboardInterrupt):
+        run_command(watch(loaded(), state_dir()))
 
 
 @app.command()
@@ -143,6 +153,17 @@ def completions(
     from headrace.cli.completions import show
 
     run_command(show(loaded(), domain, event_id=event_id, follow=follow, as_json=as_json))
+
+
+@app.command()
+def explain(
+    event_id: Annotated[UUID, typer.Argument(metavar="EVENT_ID", help="The event ID of a request, or of a command.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say what became of an event: records, ledger, runs, completions, dead letters, redrives, by time."""
+    from headrace.cli.explain import show
+
+    run_command(show(loaded(), event_id, as_json=as_json))
 
 
 @route_app.command("list")

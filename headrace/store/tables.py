@@ -360,3 +360,25 @@ RERUNS = Table(
     Column("run_id", String),
 )
 """The notifier's: the later generations of events whose run failed. `run_id` is null until Temporal has started it."""
+
+DEAD_LETTERS = Table(
+    "dead_letters",
+    METADATA,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("event_id", Uuid, index=True),
+    Column("reason", String, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("dlq_topic", String, nullable=False),
+    Column("dlq_partition", Integer, nullable=False),
+    Column("dlq_offset", BigInteger, nullable=False),
+    Column("receipt_id", Uuid),
+    Column("dead_lettered_at", Instant, nullable=False),
+    Index("ix_dead_letters_dead_lettered_at", "dead_lettered_at", "reason"),
+)
+"""The ingress's: an index of the dead letters that it knows to be acknowledged, for people; what counts is in the dead-letter topics.
+
+The key is the record that was refused. Dead-lettered again after a crash it is the same row, which then names the last of its dead letters.
+`event_id` is null when it cannot be read, `receipt_id` when nobody could be told.
+"""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +16,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from headrace import breakers
+from headrace import breakers, temporal
 from headrace.breakers import StoppedRoute
+from headrace.settings import STATE_DIR_VARIABLE
 from headrace.store import migrate
 from headrace.store.engine import engine
+from schemas import names
 from tests.e2e.conftest import System, run_headrace
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +95,41 @@ async def test_status_shows_every_part_healthy(system: System) -> None:
     [notifier] = [line for line in lines(answer.out) if line["part"] == "notifier"]
     assert {"open_events", "unreconciled_events", "oldest_open_seconds", "reconcile_lag_seconds"} <= set(notifier)
     assert notifier["open_events"] is not None, "the database was asked"
+    queues = {queue["queue"]: queue for queue in parts["workers"]["queues"]}  # type: ignore[attr-defined]
+    assert queues[names.QUEUE_IMAGE]["workers"] >= 1
+    assert queues[names.QUEUE_NOTIFICATIONS]["backlog"] >= 0
+    schedules = {state["schedule"]: state for state in parts["temporal"]["schedules"]}  # type: ignore[attr-defined]
+    assert set(schedules) == {names.SCHEDULE_MAINTENANCE, names.RECONCILE_SCHEDULE}
+    assert all(state["there"] and state["next_run"] for state in schedules.values())
+    assert parts["ingress"]["tables"] == migrate.newest()
+    assert isinstance(parts["ingress"]["dispositions"], dict)
+    assert isinstance(parts["ingress"]["dead_letters_by_reason"], dict)
     shown = await system.headrace("status")
     assert shown.code == 0
     assert "the reconciler is" in shown.out
+    assert f"{names.QUEUE_IMAGE}: " in shown.out
+    assert f"schedule {names.RECONCILE_SCHEDULE}: next" in shown.out
+
+
+async def test_a_watched_status_goes_on_until_it_is_interrupted_and_then_ends_with_0(system: System) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "headrace.cli.main", "status", "--watch"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, STATE_DIR_VARIABLE: str(system.folder), "FORCE_COLOR": "1", "LINES": "60"},
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(90):
+        shown = b""
+        while shown.count(b"the reconciler is") < 2:  # looked at twice
+            shown += await process.stdout.read(4096)
+            assert process.returncode is None
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == 0, (out, err)
+    assert b"Traceback" not in err
+    both = await system.headrace("status", "--watch", "--json")
+    assert (both.code, "--watch is for people" in both.err) == (2, True)
 
 
 async def test_doctor_finds_nothing_wrong_after_setup(system: System) -> None:
@@ -108,7 +144,29 @@ async def test_doctor_finds_nothing_wrong_after_setup(system: System) -> None:
         "s3",
         "database",
         "retention",
+        "kafka rights",
+        "temporal rights",
+        "schedules",
+        "task queues",
+        "s3 rights",
+        "database rights",
     }
+
+
+async def test_doctor_says_how_a_paused_schedule_goes_on(system: System) -> None:
+    client = await temporal.connect(system.settings)
+    schedule = client.get_schedule_handle(names.SCHEDULE_MAINTENANCE)
+    await schedule.pause(note="a quiet night")
+    try:
+        answer = await system.headrace("doctor", "--json")
+        shown = await system.headrace("status")
+    finally:
+        await schedule.unpause()
+    assert answer.code == 0, "a warning fails nothing"
+    [found] = [finding for finding in lines(answer.out) if finding["check"] == "schedules"]
+    assert found["verdict"] == "warning"
+    assert "temporal schedule toggle --unpause" in str(found["detail"])
+    assert "paused (a quiet night)" in shown.out
 
 
 async def test_wrong_usage_ends_with_2_and_a_sentence(system: System) -> None:
@@ -138,6 +196,7 @@ async def test_an_event_that_nobody_has_seen_ends_with_3(system: System) -> None
 async def test_nothing_running_ends_with_4(tmp_path: Path) -> None:
     status = await run_headrace(tmp_path, "status")
     assert status.code == 4
+    assert (await run_headrace(tmp_path, "status", "--watch")).code == 4
     assert "headrace up" in status.err
 
 

@@ -1,0 +1,1 @@
+"""What is known of one event, asked of the database, Temporal and Kafka."""
