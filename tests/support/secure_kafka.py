@@ -12,7 +12,12 @@ from pathlib import Path
 
 import httpx
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package exports them without saying so
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
+    ResourcePatternType,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -101,7 +106,8 @@ class SecureKafka:
 
 
 @contextlib.asynccontextmanager
-async def secure_kafka(folder: Path) -> AsyncIterator[SecureKafka]:
+async def secure_kafka(folder: Path, *, authorizes: bool = False) -> AsyncIterator[SecureKafka]:
+    """With `authorizes` the user may do nothing but what an ACL permits; the plain listener may do everything."""
     with contextlib.ExitStack() as opened:
         authority = Authority.make(folder / "certificates")
         certificate, _ = authority.issue("broker")
@@ -113,6 +119,9 @@ async def secure_kafka(folder: Path) -> AsyncIterator[SecureKafka]:
         addresses = {"PLAINTEXT": part.address or "", **{name: f"{LOOPBACK}:{ports[name]}" for name in LISTENERS}}
         properties = part.folder / "server.properties"
         properties.write_text(properties.read_text() + _properties(addresses, ports["kafka-controller"], certificate, authority.file))
+        if authorizes:
+            with properties.open("a") as more:
+                more.write("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n")
         with (folder / "kafka.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *part.command, env=dict(part.environment), cwd=part.folder, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -153,6 +162,17 @@ async def _is_up(process: asyncio.subprocess.Process, address: str, log: Path) -
     assert process.returncode is None, log.read_text()[-3000:]
     async with httpx.AsyncClient() as client:
         return await answers(f"tcp://{address}", client)
+
+
+def permit(address: str, topic: str, *operations: AclOperation) -> None:
+    """Lets the user do this on a topic."""
+    admin = AdminClient({"bootstrap.servers": address})
+    acls = [
+        AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+        for operation in operations
+    ]
+    for made in admin.create_acls(acls).values():
+        made.result(30)
 
 
 def _make_users(address: str) -> None:
