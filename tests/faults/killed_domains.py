@@ -101,7 +101,9 @@ class Learning(Domain):
                 END,
             ),
         ),
-        Row("LearningPathWorkflow", names.QUEUE_LEARNING, _path, (CANCELLED_END,), cancelled_in="generate_learning_modules", ends=_CANCELLED),
+        Row(
+            "LearningPathWorkflow", names.QUEUE_LEARNING, _path, (CANCELLED_END,), cancelled_in="generate_learning_modules", ends=_CANCELLED
+        ),
     )
 
     async def wrong(self, world: World, told: Told) -> list[str]:

@@ -32,7 +32,10 @@ FAILED_END = "FAIL_WORKFLOW_EXECUTION"
 CANCELLED_END = "CANCEL_WORKFLOW_EXECUTION"
 
 _NAMED = (CommandType.COMMAND_TYPE_RECORD_MARKER, CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-_ANSWERS = {"RespondActivityTaskCompleted": RespondActivityTaskCompletedRequest, "RespondActivityTaskFailed": RespondActivityTaskFailedRequest}
+_ANSWERS: dict[str, Any] = {
+    "RespondActivityTaskCompleted": RespondActivityTaskCompletedRequest,
+    "RespondActivityTaskFailed": RespondActivityTaskFailedRequest,
+}
 _HEARTBEAT = "RecordActivityTaskHeartbeat"
 _BEAT_SECONDS = 2.0
 
@@ -129,9 +132,9 @@ class HoldingProxy(TemporalProxy):
 
     def _is_held(self, name: str, request: bytes) -> bool:
         if name in _ANSWERS:
-            token = _ANSWERS[name].FromString(request).task_token
+            token: bytes = _ANSWERS[name].FromString(request).task_token
             run, activity = self._tasks.get(token, ("", ""))
-            return any([_hold(held, token, activity) for held in self._held_in(run)])
+            return any(_hold(held, token, activity) for held in self._held_in(run))
         if name == "RespondWorkflowTaskCompleted":
             told = RespondWorkflowTaskCompletedRequest.FromString(request)
             run, _ = self._tasks.get(told.task_token, ("", ""))

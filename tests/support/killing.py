@@ -43,6 +43,7 @@ _CLOSED = {
     Status.FAILED: WorkflowExecutionStatus.FAILED,
     Status.CANCELLED: WorkflowExecutionStatus.CANCELED,
 }
+_STARTED = (PendingActivityState.PENDING_ACTIVITY_STATE_STARTED, PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED)
 
 
 @dataclass
@@ -190,7 +191,7 @@ async def _assert_under_way(handle: WorkflowHandle[Any, Any], each: Held) -> Non
         described = await handle._client.get_workflow_handle(child.workflow_id).describe()
     found = described.raw_description
     pending = {activity.activity_type.name: activity.state for activity in found.pending_activities}
-    started = pending.get(each.step) == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    started = pending.get(each.step) in _STARTED
     assert started or found.HasField("pending_workflow_task"), f"{each}: Temporal shows {pending}"
 
 
