@@ -29,6 +29,8 @@ class Compensation:
     activity: Callable[..., Any]
     argument: Any
     start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta | None = None
+    """For an activity that heartbeats: a killed worker then costs this much and not the whole time-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Saga:
                 undo.activity,
                 undo.argument,
                 start_to_close_timeout=undo.start_to_close_timeout,
+                heartbeat_timeout=undo.heartbeat_timeout,
                 schedule_to_close_timeout=self._patience,
                 retry_policy=_RETRY,
             )

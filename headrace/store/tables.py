@@ -319,7 +319,7 @@ CREDIT_STEPS = Table(
 )
 """The transaction domain's: which step of which transaction has had its effect, and its answer. It is the same after a repetition.
 
-`state` is `done` or `undone`; a step that is taken back before it came gets its row as `undone` too, and then finds it there.
+`state` is `done` or `undone`; a step that is taken back before it came gets its row as `prevented`, and then finds it there.
 """
 
 REDRIVES = Table(

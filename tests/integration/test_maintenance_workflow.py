@@ -7,16 +7,19 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from temporalio import activity
 from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from headrace.schedules import SCHEDULES, upsert
 from schemas import names
 from schemas.maintenance import MaintenanceResult
+from tests.support import runs
 from tests.support.eventually import eventually
 from tests.support.maintenance_runs import TODAY, FakeAnalytics, FakeArchive, FakePlace, activities, old, start, working
 from tests.support.runs import FakeNotifier
 from workers.maintenance.logic import archived_before
+from workers.maintenance.models import ArchiveOrder
 
 
 @pytest.fixture
@@ -70,6 +73,25 @@ async def test_a_scheduled_run_archives_after_ninety_days_and_tells_nobody(clien
         described = await handle.describe()
     assert (notifier.completions, notifier.history) == ([], [])
     assert set(archive.before) == {archived_before(described.start_time.date(), 90)}
+
+
+async def test_a_cancelled_run_whose_worker_is_killed_in_its_step_does_not_end_as_failed(client: Client) -> None:
+    over = asyncio.Event()
+
+    @activity.defn(name="archive_old_history")
+    async def killed(_: ArchiveOrder) -> None:
+        await client.get_workflow_handle(str(activity.info().workflow_id)).cancel()
+        await over.wait()  # not a heartbeat any more
+
+    notifier, acts = FakeNotifier(), activities()
+    async with runs.working(client, "maintenance", [acts.cleanup_temp_files, killed, acts.update_daily_analytics], notifier):
+        handle = await start(client)
+        with pytest.raises(WorkflowFailureError) as raised:
+            await handle.result()
+        over.set()
+    assert isinstance(raised.value.cause, CancelledError)
+    [sent] = notifier.completions
+    assert (sent.completion["status"], sent.completion["result"]["files_cleaned"]) == ("CANCELLED", 1)
 
 
 async def test_the_schedule_itself_starts_a_run_that_ends(client: Client) -> None:

@@ -9,173 +9,152 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import AliasChoices, SecretStr
-from temporalio.api.enums.v1 import CommandType, PendingActivityState
-from temporalio.api.workflowservice.v1 import (
-    PollActivityTaskQueueResponse,
-    PollWorkflowTaskQueueResponse,
-    RespondActivityTaskCompletedRequest,
-    RespondActivityTaskFailedRequest,
-    RespondWorkflowTaskCompletedRequest,
-    RespondWorkflowTaskCompletedResponse,
-)
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from headrace import setup, temporal
-from headrace.completions import Received, completions
+from headrace.completions import completions
 from headrace.settings import Settings
+from headrace.store.engine import engine
 from headrace.wire import Wire
 from notifier.__main__ import main as notifier
 from schemas.catalog import Catalog, shipped
 from schemas.completion import Status
 from schemas.ids import workflow_id
-from schemas.request import Accepted, Request
+from schemas.request import Accepted
 from tests.faults.members import environment
 from tests.support import runs
+from tests.support.analysis_runs import is_gone
 from tests.support.eventually import eventually
+from tests.support.holding_proxy import Held, HoldingProxy, Row
 from tests.support.temporal_namespace import in_namespace_of_its_own
-from tests.support.temporal_proxy import TemporalProxy
 
-END = "COMPLETE_WORKFLOW_EXECUTION"
-"""The step in which a run that succeeds ends."""
-CANCELLED_END = "CANCEL_WORKFLOW_EXECUTION"
-
-_NAMED = (CommandType.COMMAND_TYPE_RECORD_MARKER, CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-_CLOSED = {Status.SUCCEEDED: WorkflowExecutionStatus.COMPLETED, Status.CANCELLED: WorkflowExecutionStatus.CANCELED}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A workflow, and the steps in which its worker is killed, one run for each."""
-
-    workflow: str
-    task_queue: str
-    request: Callable[[UUID], Request]
-    """A request that succeeds, of the given event ID."""
-    steps: Sequence[str]
-    """Names of activities (local ones and those of children too), the type of a child that is started, or `END`."""
-    signal: str | None = None
-    """Sent before the first step."""
-    ends: Status = Status.SUCCEEDED
+_CLOSED = {
+    Status.SUCCEEDED: WorkflowExecutionStatus.COMPLETED,
+    Status.FAILED: WorkflowExecutionStatus.FAILED,
+    Status.CANCELLED: WorkflowExecutionStatus.CANCELED,
+}
+_STARTED = (PendingActivityState.PENDING_ACTIVITY_STATE_STARTED, PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED)
 
 
 @dataclass
-class Held:
-    """One run and the step that it is to be held in."""
+class World:
+    """Where the runs of one domain live."""
 
-    row: Row
-    step: str
-    event_id: UUID = field(default_factory=uuid4)
-    token: bytes | None = None
-    """Of the task of which the worker tells; None until it is held."""
-
-    def __str__(self) -> str:
-        return f"{self.row.workflow} killed in {self.step}"
+    settings: Settings
+    folder: Path
+    """Its state folder too."""
+    database: AsyncEngine
+    client: Client
 
 
-class HoldingProxy(TemporalProxy):
-    """Never forwards what a worker says of the steps in `held`."""
+class Domain:
+    """The runs of one domain, and what has to be true in it afterwards."""
 
-    def __init__(self, address: Callable[[], str], held: list[Held]) -> None:
-        super().__init__(address)
-        self._held = held
-        self._tasks: dict[bytes, tuple[str, str]] = {}
-        """By task token: the workflow ID, and the activity's name or nothing."""
+    name: str
+    rows: Sequence[Row]
+    at_once = 4
+    """Runs on their way to their step at one time."""
+    first: Mapping[str, str] = {}
+    """Variables of the worker that is killed."""
 
-    async def _serve(self, method: str, request: bytes, context: Any) -> bytes:
-        name = method.rpartition("/")[2]
-        if self._is_held(name, request):
-            await asyncio.Event().wait()
-        answer = await super()._serve(method, request, context)
-        if name == "PollWorkflowTaskQueue":
-            task = PollWorkflowTaskQueueResponse.FromString(answer)
-            self._tasks[task.task_token] = (task.workflow_execution.workflow_id, "")
-        elif name == "PollActivityTaskQueue":
-            self._remember(PollActivityTaskQueueResponse.FromString(answer))
-        elif name == "RespondWorkflowTaskCompleted":
-            found = RespondWorkflowTaskCompletedResponse.FromString(answer)
-            if found.HasField("workflow_task"):
-                self._tasks[found.workflow_task.task_token] = (found.workflow_task.workflow_execution.workflow_id, "")
-            for eager in found.activity_tasks:
-                self._remember(eager)
-        return answer
+    async def prepare(self, world: World) -> None:
+        """Before all runs."""
 
-    def _remember(self, task: PollActivityTaskQueueResponse) -> None:
-        self._tasks[task.task_token] = (task.workflow_execution.workflow_id, task.activity_type.name)
+    async def before(self, world: World, each: Held) -> None:
+        """Before one run."""
 
-    def _is_held(self, name: str, request: bytes) -> bool:
-        steps: Callable[[str, str], bool]
-        if name in ("RespondActivityTaskCompleted", "RespondActivityTaskFailed"):
-            kind = RespondActivityTaskCompletedRequest if name.endswith("Completed") else RespondActivityTaskFailedRequest
-            token = kind.FromString(request).task_token
-            steps = _is_activity
-        elif name == "RespondWorkflowTaskCompleted":
-            told = RespondWorkflowTaskCompletedRequest.FromString(request)
-            token = told.task_token
-            commands = list(told.commands)
-            steps = lambda step, _: any(_tells_of(command, step) for command in commands)  # noqa: E731 - beside its other
-        else:
-            return False
-        run, activity = self._tasks.get(token, ("", ""))
-        for held in self._held:
-            # A child's workflow ID has its parent's in it.
-            if str(held.event_id) in run and (held.token == token or (held.token is None and steps(held.step, activity))):
-                held.token = token
-                return True
-        return False
+    async def wrong(self, world: World, told: Mapping[Held, dict[str, Any]]) -> list[str]:  # noqa: ARG002 - what others need
+        """A sentence for each thing that is not as it must be; `told`: the completion of each run."""
+        return []
 
 
-def _is_activity(step: str, activity: str) -> bool:
-    return step == activity
+async def kill_in_every_step(settings: Settings, folder: Path, domains: Sequence[Domain]) -> list[str]:
+    """What is wrong; empty when each run ended as its row says, with one completion, and each domain has its truth.
 
-
-def _tells_of(command: Any, step: str) -> bool:
-    if command.command_type in _NAMED:
-        return step.encode() in command.SerializeToString()
-    return bool(CommandType.Name(command.command_type) == f"COMMAND_TYPE_{step}")
-
-
-async def kill_in_every_step(settings: Settings, folder: Path, domain: str, rows: Sequence[Row]) -> dict[str, list[str]]:
-    """What is wrong, by run; empty when each ended as its row says, with one completion."""
+    The domains go side by side, each with workers of its own: most of the time nothing happens, since a lost step has to be missed first.
+    """
     settings = await in_namespace_of_its_own(settings)
     await setup.run(settings, lambda _: None)
-    client, stop = await temporal.connect(settings), asyncio.Event()
-    held = [Held(row, step) for row in rows for step in row.steps]
+    client, database = await temporal.connect(settings), engine(settings.database_url)
+    stop = asyncio.Event()
     telling = asyncio.create_task(notifier(settings, stop))
     try:
-        async with (
-            HoldingProxy(lambda: settings.temporal_address, held) as proxy,
-            _worker(settings, folder / "first.log", domain, f"127.0.0.1:{proxy.port}") as first,
-        ):
-            handles = [await _start(client, domain, each) for each in held]
-            await eventually(lambda: all(each.token for each in held), timeout=90)
-            for each, handle in zip(held, handles, strict=True):
-                await _assert_under_way(handle, each)
-            first.kill()
-            await first.wait()
-        async with _worker(settings, folder / "second.log", domain, settings.temporal_address):
-            async with asyncio.timeout(150):
-                await asyncio.gather(*(runs.ended(handle) for handle in handles))
+        async with asyncio.TaskGroup() as killing:
+            tasks = [killing.create_task(_kill(World(settings, folder / each.name, database, client), each)) for each in domains]
+        return [sentence for task in tasks for sentence in task.result()]
     finally:
         stop.set()
         await telling
-    return await _wrong(settings, domain, held, handles)
+        await database.dispose()
+
+
+async def _kill(world: World, domain: Domain) -> list[str]:
+    world.folder.mkdir()
+    held = [Held(row, step) for row in domain.rows for step in reversed(row.steps)]  # the longest way first
+    await domain.prepare(world)
+    handles = await _killed(world, domain, held)
+    async with _worker(world, "second", domain.name, {}), asyncio.timeout(150):
+        await asyncio.gather(*(runs.ended(handle) for handle in handles))
+    return await _wrong(world, domain, held, handles)
+
+
+async def _killed(world: World, domain: Domain, held: Sequence[Held]) -> list[WorkflowHandle[Any, Any]]:
+    """Runs whose worker was killed in the middle of their steps, all of them at one time; nothing of it is left."""
+    room = asyncio.Semaphore(domain.at_once)
+
+    async def bring(each: Held) -> WorkflowHandle[Any, Any]:
+        async with room:
+            await domain.before(world, each)
+            handle = await _start(world.client, domain.name, each)
+            if each.row.cancelled_in:
+                await eventually(lambda: each.lost, timeout=60)
+                await handle.cancel()
+            await eventually(lambda: each.tokens, timeout=60)
+            return handle
+
+    async with HoldingProxy(lambda: world.settings.temporal_address, held) as proxy:
+        variables = {**domain.first, "TEMPORAL_ADDRESS": f"127.0.0.1:{proxy.port}"}
+        async with _worker(world, "first", domain.name, variables) as first, proxy.beating(world.settings.temporal_namespace):
+            async with asyncio.TaskGroup() as bringing:
+                tasks = [bringing.create_task(bring(each)) for each in held]
+            handles = [task.result() for task in tasks]
+            for each, handle in zip(held, handles, strict=True):
+                await eventually(functools.partial(_is_under_way, handle, each), timeout=30)
+            children = _children(first.pid)
+            first.kill()
+            await first.wait()
+    await eventually(lambda: all(is_gone(pid) for pid in children), timeout=30)
+    return handles
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for each in found for word in each.read_text("ascii").split()]
 
 
 @contextlib.asynccontextmanager
-async def _worker(settings: Settings, log: Path, domain: str, address: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m workers --domain D` that listens to the Temporal at `address`; killed on leaving."""
+async def _worker(world: World, name: str, domain: str, variables: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m workers --domain D`; killed on leaving."""
+    log, temporary = world.folder / f"{name}.log", world.folder / "system-tmp"
+    temporary.mkdir(exist_ok=True)
+    given = environment({**_variables(world.settings), "HEADRACE_STATE_DIR": str(world.folder), "TMPDIR": str(temporary), **variables})
+    if world.settings.routes_file is None:
+        del given["HEADRACE_ROUTES_FILE"]
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "workers", "--domain", domain),
-            env=environment({**_variables(settings), "TEMPORAL_ADDRESS": address, "HEADRACE_STATE_DIR": str(log.parent)}),
+            env=given,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -213,33 +192,33 @@ async def _start(client: Client, domain: str, each: Held) -> WorkflowHandle[Any,
     return handle
 
 
-async def _assert_under_way(handle: WorkflowHandle[Any, Any], each: Held) -> None:
-    """Temporal takes the step for running: its activity, here or in a child, or a workflow task."""
+async def _is_under_way(handle: WorkflowHandle[Any, Any], each: Held) -> bool:
+    """Whether Temporal takes the step for running: its activity, here or in a child, or a workflow task."""
     described = await handle.describe()
     assert described.status is WorkflowExecutionStatus.RUNNING, str(each)
     for child in described.raw_description.pending_children:
         described = await handle._client.get_workflow_handle(child.workflow_id).describe()
     found = described.raw_description
-    pending = {activity.activity_type.name: activity.state for activity in found.pending_activities}
-    started = pending.get(each.step) == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    assert started or found.HasField("pending_workflow_task"), f"{each}: Temporal shows {pending}"
+    pending = [activity.state for activity in found.pending_activities if activity.activity_type.name == each.step]
+    return any(state in _STARTED for state in pending) or found.HasField("pending_workflow_task")
 
 
-async def _wrong(
-    settings: Settings, domain: str, held: Sequence[Held], handles: Sequence[WorkflowHandle[Any, Any]]
-) -> dict[str, list[str]]:
-    told: dict[UUID, list[Received]] = {}
-    wire = Wire.of(settings, Catalog(shipped()))
-    async with contextlib.aclosing(completions(settings, wire, [domain])) as found:
+async def _wrong(world: World, domain: Domain, held: Sequence[Held], handles: Sequence[WorkflowHandle[Any, Any]]) -> list[str]:
+    told: dict[UUID, list[dict[str, Any]]] = {}
+    wire = Wire.of(world.settings, Catalog(shipped()))
+    async with contextlib.aclosing(completions(world.settings, wire, [domain.name])) as found:
         async for received in found:
-            told.setdefault(received.completion["event_id"], []).append(received)
+            told.setdefault(received.completion["event_id"], []).append(received.completion)
     await wire.close()
-    wrong: dict[str, list[str]] = {}
+    wrong, ended = [], {}
     for each, handle in zip(held, handles, strict=True):
         status = (await handle.describe()).status
-        statuses = [received.completion["status"] for received in told.pop(each.event_id, [])]
+        of_it = told.pop(each.event_id, [])
+        statuses = [completion["status"] for completion in of_it]
         if statuses != [each.row.ends.value] or status is not _CLOSED[each.row.ends]:
-            wrong[str(each)] = [f"the run is {status.name if status else None}", *statuses]
-    if told:
-        wrong["completions of events that nobody sent"] = [str(event_id) for event_id in told]
-    return wrong
+            errors = [completion["error"] for completion in of_it if completion["error"]]
+            wrong.append(f"{each}: the run is {status.name if status else None}, it told {statuses} {errors or ''}")
+        else:
+            [ended[each]] = of_it
+    wrong += [f"a completion of {event_id}, which nobody sent" for event_id in told]
+    return [*wrong, *await domain.wrong(world, ended)]

@@ -36,9 +36,6 @@ from workers.analysis.models import (
 )
 from workers.heartbeat import heartbeat
 
-FOLDER_PREFIX = "headrace-analysis-"
-"""Folders below the system's temporary one; a killed worker leaves its own behind."""
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -81,11 +78,13 @@ class Analyses(Protocol):
 
 
 class AnalysisActivities:
-    def __init__(self, objects: Objects, compute: Compute, analyses: Analyses, limits: Limits) -> None:
+    def __init__(self, objects: Objects, compute: Compute, analyses: Analyses, limits: Limits, workplaces: Path | None = None) -> None:
+        """Each step works in a folder of its own below `workplaces`, the system's temporary one unless given."""
         self._objects = objects
         self._compute = compute
         self._analyses = analyses
         self._limits = limits
+        self._workplaces = workplaces
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """What a worker registers."""
@@ -103,7 +102,7 @@ class AnalysisActivities:
         """Reads the file whatever its dialect, and keeps it as Parquet."""
         limits = self._limits
         bucket, key = readable(given.file_path, given.user_id, limits.bucket, limits.buckets)
-        async with _workplace() as folder:
+        async with self._workplace() as folder:
             await self._objects.fetch_upload(bucket, key, folder / SOURCE, limits.max_bytes)
             asked = {"file_type": given.file_type, "max_rows": limits.max_rows, "max_bytes": limits.max_bytes}
             read = await self._compute.run("load_dataset", folder, asked)
@@ -136,7 +135,7 @@ class AnalysisActivities:
 
     @activity.defn(name="generate_visualizations")
     async def generate_visualizations(self, given: Draw) -> Visualizations:
-        async with _workplace() as folder:
+        async with self._workplace() as folder:
             await self._fetch_found(given.exploration_key, given.clustering_key, folder)
             drawn = await self._compute.run("generate_visualizations", folder, {})
             pictures = []
@@ -150,7 +149,7 @@ class AnalysisActivities:
     async def save_analysis_results(self, given: SaveAnalysis) -> SavedAnalysis:
         """The report first, then its row: a row names a report that is there."""
         clustering = given.clustering
-        async with _workplace() as folder:
+        async with self._workplace() as folder:
             await self._fetch_found(given.exploration.key, clustering.key if clustering else None, folder)
             for picture in given.visualizations.pictures:
                 await self._objects.fetch(picture.key, folder / f"{picture.name}.png")
@@ -170,9 +169,20 @@ class AnalysisActivities:
 
     @contextlib.asynccontextmanager
     async def _beside(self, dataset: Dataset) -> AsyncIterator[Path]:
-        async with _workplace() as folder:
+        async with self._workplace() as folder:
             await self._objects.fetch(dataset.key, folder / DATASET)
             yield folder
+
+    @contextlib.asynccontextmanager
+    async def _workplace(self) -> AsyncIterator[Path]:
+        """A folder of the step's own, and heartbeats while it works there."""
+        async with heartbeat():
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._workplaces))
+            try:
+                yield folder
+            finally:
+                # Not awaited: a cancelled step must clean up too.
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _fetch_found(self, exploration: str, clustering: str | None, folder: Path) -> None:
         await self._objects.fetch(exploration, folder / EXPLORATION)
@@ -182,15 +192,3 @@ class AnalysisActivities:
     async def _keep(self, key: str, file: Path, content_type: str) -> str:
         await self._objects.put(key, file, content_type)
         return key
-
-
-@contextlib.asynccontextmanager
-async def _workplace() -> AsyncIterator[Path]:
-    """A folder of the step's own, and heartbeats while it works there."""
-    async with heartbeat():
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=FOLDER_PREFIX))
-        try:
-            yield folder
-        finally:
-            # Not awaited: a cancelled step must clean up too.
-            shutil.rmtree(folder, ignore_errors=True)

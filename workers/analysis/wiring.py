@@ -12,6 +12,7 @@ from workers.analysis.activities import AnalysisActivities, Limits
 from workers.analysis.processes import Processes
 from workers.analysis.storage import S3Objects
 from workers.analysis.table import SqlAnalyses
+from workers.analysis.workplaces import workplaces
 from workers.domain import Activities
 
 
@@ -19,23 +20,25 @@ from workers.domain import Activities
 async def activities(settings: Settings) -> AsyncIterator[Activities]:
     storage, database = s3.client(settings), engine(settings.database_url)
     processes = Processes(settings.analysis_processes, settings.analysis_memory_bytes)
-    try:
-        acts = AnalysisActivities(
-            S3Objects(storage, settings.s3_bucket, settings.s3_url_seconds),
-            processes,
-            SqlAnalyses(database),
-            Limits(
-                bucket=settings.s3_bucket,
-                buckets=settings.analysis_buckets,
-                max_bytes=settings.analysis_max_bytes,
-                max_rows=settings.analysis_max_rows,
-            ),
-        )
-        yield acts.all()
-    finally:
-        await processes.close()
-        await database.dispose()
-        storage.close()
+    with workplaces() as folder:
+        try:
+            acts = AnalysisActivities(
+                S3Objects(storage, settings.s3_bucket, settings.s3_url_seconds),
+                processes,
+                SqlAnalyses(database),
+                Limits(
+                    bucket=settings.s3_bucket,
+                    buckets=settings.analysis_buckets,
+                    max_bytes=settings.analysis_max_bytes,
+                    max_rows=settings.analysis_max_rows,
+                ),
+                folder,
+            )
+            yield acts.all()
+        finally:
+            await processes.close()
+            await database.dispose()
+            storage.close()
 
 
 def concurrency(settings: Settings) -> int:

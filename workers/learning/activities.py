@@ -74,7 +74,8 @@ class LearningActivities:
     @activity.defn(name="analyze_user_skill_level")
     async def analyze_user_skill_level(self, question: SkillQuestion) -> SkillAnalysis:
         category = self._name_of(question.category)
-        earlier = await self._paths.earlier(question.user_id, category, but=question.event_id)
+        async with heartbeat():
+            earlier = await self._paths.earlier(question.user_id, category, but=question.event_id)
         level, reasoning = judge(category, question.stated, earlier, question.at)
         return SkillAnalysis(category=category, level=level, reasoning=reasoning)
 
@@ -99,4 +100,5 @@ class LearningActivities:
 
     @activity.defn(name="save_learning_path")
     async def save_learning_path(self, path: SavePath) -> SavedPath:
-        return await self._paths.save(path)
+        async with heartbeat():
+            return await self._paths.save(path)

@@ -57,6 +57,7 @@ class LearningPathWorkflow:
                 at=workflow.now(),
             ),
             start_to_close_timeout=timedelta(seconds=30),
+            heartbeat_timeout=_HEARTBEAT,
             retry_policy=RetryPolicy(maximum_attempts=3),
         )
         # Also from the shipped curriculum a regular activity: which generator it is, is the worker's setting and not in the history.
@@ -121,6 +122,7 @@ async def _save(request: LearningPathRequested, path: LearningPathResult) -> Lea
             path=path,
         ),
         start_to_close_timeout=timedelta(seconds=30),
+        heartbeat_timeout=_HEARTBEAT,
         retry_policy=RetryPolicy(maximum_attempts=5, initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=30)),
     )
     return path.model_copy(update={"path_id": saved.path_id, "version": saved.version})

@@ -75,6 +75,9 @@ async def account(engine: AsyncEngine, user_id: str) -> Account | None:
 
 
 async def undo(engine: AsyncEngine, transaction_id: str) -> list[Step]:
-    """Takes a whole transaction back, for a run that was terminated or whose compensations were given up; the steps that had effect."""
+    """Takes a whole transaction back, for a run that was terminated or whose compensations were given up.
+
+    The steps that had an effect, which is taken back now or was before.
+    """
     books = Books(engine)
     return [step for step in reversed(get_args(Step)) if await books.undo(step, transaction_id)]

@@ -37,7 +37,8 @@ class TransactionActivities:
     @activity.defn(name="reserve_resources")
     async def reserve_resources(self, purchase: Purchase) -> Reserved:
         """Puts credits on hold."""
-        return Reserved(available=_number(await self._books.do("reserve_resources", purchase)))
+        async with heartbeat():
+            return Reserved(available=_number(await self._books.do("reserve_resources", purchase)))
 
     @activity.defn(name="process_request")
     async def process_request(self, purchase: Purchase) -> Processed:
@@ -48,19 +49,23 @@ class TransactionActivities:
     @activity.defn(name="commit_transaction")
     async def commit_transaction(self, purchase: Purchase) -> Committed:
         """Moves the credits in the ledger, from the user to the revenue."""
-        return Committed(balance_after=_number(await self._books.do("commit_transaction", purchase)))
+        async with heartbeat():
+            return Committed(balance_after=_number(await self._books.do("commit_transaction", purchase)))
 
     @activity.defn(name="release_resources")
     async def release_resources(self, what: Compensate) -> Compensated:
-        return Compensated(had_effect=await self._books.undo("reserve_resources", what.transaction_id))
+        async with heartbeat():
+            return Compensated(had_effect=await self._books.undo("reserve_resources", what.transaction_id))
 
     @activity.defn(name="rollback_processing")
     async def rollback_processing(self, what: Compensate) -> Compensated:
-        return Compensated(had_effect=await self._books.undo("process_request", what.transaction_id))
+        async with heartbeat():
+            return Compensated(had_effect=await self._books.undo("process_request", what.transaction_id))
 
     @activity.defn(name="rollback_transaction")
     async def rollback_transaction(self, what: Compensate) -> Compensated:
-        return Compensated(had_effect=await self._books.undo("commit_transaction", what.transaction_id))
+        async with heartbeat():
+            return Compensated(had_effect=await self._books.undo("commit_transaction", what.transaction_id))
 
 
 def _number(answer: int | None) -> int:

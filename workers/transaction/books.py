@@ -73,19 +73,21 @@ class Books:
             return answer
 
     async def undo(self, step: Step, transaction_id: str) -> bool:
-        """Takes the step's effect back and keeps it from having one later; whether there was any.
+        """Takes the step's effect back and keeps it from having one later; whether there was any, also when it was taken back before.
 
         Raises `ApplicationError`: DATABASE_UNAVAILABLE, and as final COMPENSATION_BLOCKED while the step after it is not undone.
         """
         key = {"transaction_id": transaction_id, "step": step}
         now = datetime.now(UTC)
         async with writing(self._engine) as connection:
-            if await insert_once(connection, CREDIT_STEPS, {**key, "state": "undone", "changed_at": now}):
+            if await insert_once(connection, CREDIT_STEPS, {**key, "state": "prevented", "changed_at": now}):
                 return False
             turned = update(CREDIT_STEPS).filter_by(**key, state="done").values(state="undone", changed_at=now)
             done = (await connection.execute(turned.returning(CREDIT_STEPS.c.answer))).one_or_none()
             if done is None:
-                return False
+                # An attempt before this one got here: what it found is told again, since nobody may have heard it.
+                found = await connection.execute(select(CREDIT_STEPS.c.state).filter_by(**key))
+                return bool(found.scalar_one() == "undone")
             await _UNDO[step](connection, transaction_id, done.answer)
             return True
 

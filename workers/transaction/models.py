@@ -40,4 +40,4 @@ class Compensate(Model):
 
 class Compensated(Model):
     had_effect: bool
-    """False: the step had done nothing, or nothing any more."""
+    """False: the step had done nothing, and can do nothing any more. A compensation that is repeated says the same again."""

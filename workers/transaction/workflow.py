@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
 _COMPLETED = "headrace.transaction.TransactionCompleted"
 
 # The reference's time-outs and retries, except that compensations have no limit of attempts: after its five a saga would leave credits
-# on hold because the database was away for a minute. The heartbeat is ours, so that a killed worker costs ten seconds and not five minutes.
+# on hold because the database was away for a minute. The heartbeat is ours, so that a killed worker costs ten seconds and not minutes.
 _HEARTBEAT = timedelta(seconds=10)
 _SECONDS_30 = timedelta(seconds=30)
 
@@ -50,9 +50,10 @@ class TransactionalWorkflow:
                 TransactionActivities.reserve_resources,
                 purchase,
                 start_to_close_timeout=_SECONDS_30,
+                heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=3),
             ),
-            Compensation(TransactionActivities.release_resources, undo, _SECONDS_30),
+            Compensation(TransactionActivities.release_resources, undo, _SECONDS_30, _HEARTBEAT),
         )
         await saga.step(
             "process_request",
@@ -63,7 +64,7 @@ class TransactionalWorkflow:
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=3),
             ),
-            Compensation(TransactionActivities.rollback_processing, undo, timedelta(minutes=2)),
+            Compensation(TransactionActivities.rollback_processing, undo, timedelta(minutes=2), _HEARTBEAT),
         )
         committed = await saga.step(
             "commit_transaction",
@@ -71,9 +72,10 @@ class TransactionalWorkflow:
                 TransactionActivities.commit_transaction,
                 purchase,
                 start_to_close_timeout=_SECONDS_30,
+                heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=5),
             ),
-            Compensation(TransactionActivities.rollback_transaction, undo, _SECONDS_30),
+            Compensation(TransactionActivities.rollback_transaction, undo, _SECONDS_30, _HEARTBEAT),
         )
         return _result(purchase, balance_after=committed.balance_after)
 
