@@ -66,7 +66,7 @@ _AT_ONCE = 16
 class _Simulated(Runs):
     """Says of the runs that do not exist that they run, after it has asked for them."""
 
-    def __init__(self, client: Client, simulated: set[str]) -> None:
+    def __init__(self, client: Client, simulated: dict[str, str]) -> None:
         super().__init__(client)
         self._simulated = simulated
 
