@@ -66,12 +66,12 @@ _AT_ONCE = 16
 class _Simulated(Runs):
     """Says of the runs that do not exist that they run, after it has asked for them."""
 
-    def __init__(self, client: Client, simulated: dict[str, str]) -> None:
+    def __init__(self, client: Client, simulated: set[str]) -> None:
         super().__init__(client)
         self._simulated = simulated
 
-    async def running(self, workflow_ids: Collection[str]) -> set[str]:
-        return await super().running(workflow_ids) | self._simulated.intersection(workflow_ids)
+    async def running(self, workflow_ids: Collection[str]) -> dict[str, str]:
+        return dict.fromkeys(self._simulated.intersection(workflow_ids), "") | await super().running(workflow_ids)
 
 
 @workflow.defn(name="Bare")
