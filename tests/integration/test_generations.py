@@ -132,7 +132,7 @@ async def test_an_analysis_of_a_corrected_file_leaves_what_the_first_generation_
         before = await (await analysis_runs.start(skipping, event_id=event_id)).result()
         kept = dict(objects.files)
         objects.files[analysis_runs.UPLOAD.removeprefix("s3://")] = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 7) for n in range(50))
-        result = await (await analysis_runs.start(skipping, generation=2, event_id=event_id)).result()
+        result = await (await analysis_runs.start_generation(skipping, 2, event_id=event_id)).result()
     assert (before.rows, result.rows, result.analysis_id) == (1000, 50, before.analysis_id)
     assert (before.report_key, result.report_key) == (f"analyses/{event_id}/report.html", f"analyses/{event_id}/2/report.html")
     assert all(objects.files[key] == data for key, data in kept.items() if not key.endswith("customers.csv"))

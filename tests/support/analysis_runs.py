@@ -111,7 +111,11 @@ def uploaded(data: bytes | None = None) -> FakeObjects:
     return FakeObjects({UPLOAD.removeprefix("s3://"): customers(1000).csv.encode() if data is None else data})
 
 
-async def start(client: Client, generation: int = 1, **changed: object) -> Handle:
+async def start(client: Client, **changed: object) -> Handle:
+    return await start_generation(client, 1, **changed)
+
+
+async def start_generation(client: Client, generation: int, **changed: object) -> Handle:
     fields = {"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "file_path": UPLOAD, "file_type": "csv"}
     request = DataAnalysisRequested.model_validate({**fields, **changed})
     return await client.start_workflow(
