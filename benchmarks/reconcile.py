@@ -70,8 +70,8 @@ class _Simulated(Runs):
         super().__init__(client)
         self._simulated = simulated
 
-    async def running(self, workflow_ids: Collection[str]) -> set[str]:
-        return await super().running(workflow_ids) | self._simulated.intersection(workflow_ids)
+    async def running(self, workflow_ids: Collection[str]) -> dict[str, str]:
+        return dict.fromkeys(self._simulated.intersection(workflow_ids), "") | await super().running(workflow_ids)
 
 
 @workflow.defn(name="Bare")

@@ -4,9 +4,9 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict
 
-from schemas.request import Model
+from schemas.request import Generation, Model
 
 
 class Status(StrEnum):
@@ -86,8 +86,7 @@ class SendCompletion(Model):
     """The completion's fields as JSON."""
     key: bytes | None = None
     traceparent: str | None = None
-    generation: int = Field(1, ge=1, exclude_if=lambda generation: generation == 1)
-    """The run's, see `Accepted`; the first one is not written, so that a notifier of the version before still reads it."""
+    generation: Generation = 1
 
 
 class UpdateHistory(Model):

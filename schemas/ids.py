@@ -29,9 +29,14 @@ def batch_item_id(event_id: UUID, index: int) -> UUID:
     return uuid5(_NAMESPACE, f"batch:{event_id}:{index}")
 
 
-def batch_child_id(batch_workflow_id: str, index: int) -> str:
-    """The workflow of one prompt of a batch."""
-    return f"batch-image-{batch_workflow_id}-{index}"
+def batch_child_id(batch_workflow_id: str, index: int, generation: int = 1) -> str:
+    """The workflow of one prompt of a batch. Those of an earlier generation have run, and are not run twice."""
+    return f"batch-image-{batch_workflow_id}{_of(generation)}-{index}"
+
+
+def transaction_id(workflow_id: str, generation: int = 1) -> str:
+    """What a purchase is in the books. A failed generation's steps are taken back for good, so the next one has a name of its own."""
+    return f"{workflow_id}{_of(generation)}"
 
 
 def path_id(event_id: UUID) -> UUID:

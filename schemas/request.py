@@ -75,6 +75,12 @@ class Origin(Model):
 
 R = TypeVar("R", bound=Request)
 
+Generation = Annotated[int, Field(ge=1, exclude_if=lambda generation: generation == 1)]
+"""1 for the run that the ingress starts; one more for each time that an operator has had a failed run started again.
+
+The first is not written: its JSON stays as it always was, so that a worker of the version before still reads it.
+"""
+
 
 class Accepted(Model, Generic[R]):
     """The one argument of every workflow that the ingress starts. As JSON: `{"request": {...}, "origin": {...}}`.
@@ -85,8 +91,7 @@ class Accepted(Model, Generic[R]):
     request: R
     origin: Origin | None
     """None: no record asked for this run by itself, so it is not completed by itself either; a child of a batch, for example."""
-    generation: int = Field(1, ge=1, exclude_if=lambda generation: generation == 1)
-    """1 for the run that the ingress starts; one more for each time that an operator has had a failed run started again."""
+    generation: Generation = 1
 
 
 def milliseconds(time: datetime) -> datetime:

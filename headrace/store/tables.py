@@ -144,10 +144,12 @@ OPEN_EVENTS = Table(
     Column("claimed_at", Instant, nullable=False, index=True),
     Column("next_check", Instant, nullable=False, index=True),
     Column("missing_since", Instant),
+    Column("generation", Integer, nullable=False, server_default="1"),
 )
 """The notifier's: accepted events that had no completion when the reconciler came by; gone when they have one.
 
 `missing_since`: when Temporal was first seen not to know the run. Everything else is the ledger's, which may be purged meanwhile.
+A later generation has its row from its claim on. An event has one row at most: a generation is claimed when the one before it is told.
 """
 
 RECONCILER = Table(

@@ -35,6 +35,8 @@ _BUDGET_SECONDS = 300.0
 """Of one activity; what is left is the next one's."""
 _LAG = timedelta(minutes=5)
 """How far visibility may be behind."""
+_CLAIM_DIES = timedelta(minutes=15)
+"""A rerun that has not started by then what it claimed is dead: its page has five minutes, and another takes it over after two."""
 _MANY = 50
 _UNDELIVERED = 100
 
@@ -98,14 +100,16 @@ class ReconcileActivities:
         await self._events.see_closed_runs(this.began)
 
     async def _look_at(self, this: Round, due: list[OpenEvent]) -> None:
-        looked = Looked(done=list(await self._events.published([event.event_id for event in due])))
+        looked = Looked(done=list(await self._events.published([event.key for event in due])))
         # What is decided and not delivered is `_deliver`'s.
-        decided = await self._events.decided([event.event_id for event in due])
-        left = [event for event in due if event.event_id not in decided]
+        decided = await self._events.decided([event.key for event in due])
+        left = [event for event in due if event.key not in decided]
         looked.open.update(dict.fromkeys(decided.difference(looked.done), this.soon))
-        running = await this.runs.running([event.workflow_id for event in left]) if left else set()
-        looked.open.update({event.event_id: later(event, this) for event in left if event.workflow_id in running})
-        doubtful = [event for event in left if event.workflow_id not in running]
+        running = await this.runs.running([event.workflow_id for event in left]) if left else {}
+        # Another run of the workflow than the event's may be its successor, or one that has nothing to do with it.
+        sure = {event.key for event in left if event.workflow_id in running and event.run_id in (None, running[event.workflow_id])}
+        looked.open.update({event.key: later(event, this) for event in left if event.key in sure})
+        doubtful = [event for event in left if event.key not in sure]
         await at_once(doubtful, lambda event: self._look(this, event, looked))
         await self._believe(this, looked, len(due))
         this.tally["checked"] += len(due)
@@ -117,13 +121,13 @@ class ReconcileActivities:
 
     async def _look(self, this: Round, event: OpenEvent, looked: Looked) -> None:
         activity.heartbeat()
-        match await this.runs.look(event.workflow_id):
+        match await this.runs.look(event.workflow_id, event.run_id, event.generation):
             case Running():
-                looked.open[event.event_id] = later(event, this)
+                looked.open[event.key] = later(event, this)
             case Ended() as run:
                 settled = run.ending.closed_at + this.grace
                 if settled > now():
-                    looked.open[event.event_id] = settled
+                    looked.open[event.key] = settled
                 else:
                     await self._complete(this, event, run, looked)
             case Gone():
@@ -131,13 +135,19 @@ class ReconcileActivities:
 
     async def _not_found(self, this: Round, event: OpenEvent, looked: Looked) -> None:
         """A run that was never started is not gone; one that was is asked for twice before that is believed."""
+        if event.generation > 1 and event.run_id is None:
+            if now() - event.claimed_at < _CLAIM_DIES:
+                looked.open[event.key] = this.soon
+            else:
+                looked.done.append(event.key)  # who takes the claim over opens it anew
+            return
         disposition = await self._events.disposition(event.event_id)
         if disposition == "pending":
-            looked.open[event.event_id] = later(event, this)
+            looked.open[event.key] = later(event, this)
         elif disposition not in ("started", None):
-            looked.done.append(event.event_id)  # refused after it had its row: its receipt is the ingress's
+            looked.done.append(event.key)  # refused after it had its row: its receipt is the ingress's
         elif event.missing_since is None:
-            looked.missing[event.event_id] = now()
+            looked.missing[event.key] = now()
         else:
             looked.gone.append(event)
 
@@ -146,7 +156,7 @@ class ReconcileActivities:
         if len(gone) >= _MANY and len(gone) > asked_for / 2 and not this.asked.believe_gone:
             log.error("too_many_runs_gone", gone=len(gone), of=asked_for, hint="is this the right Temporal? start it with believe_gone")
             this.tally["withheld"] += len(gone)
-            since = {event.event_id: event.missing_since for event in gone if event.missing_since}
+            since = {event.key: event.missing_since for event in gone if event.missing_since}
             await self._events.missing(since, now() + LONGEST_PAUSE)
             return
         await at_once(gone, lambda event: self._complete(this, event, None, looked))
@@ -165,27 +175,30 @@ class ReconcileActivities:
                 # One event that can never be told must not keep the others waiting.
                 log.exception("event_cannot_be_completed", event_id=str(event.event_id), record=record)
                 this.tally["unannounceable"] += 1
-                looked.open[event.event_id] = now() + LONGEST_PAUSE
+                looked.open[event.key] = now() + LONGEST_PAUSE
                 return
-        looked.done.append(event.event_id)
+        looked.done.append(event.key)
 
     async def _publish(self, this: Round, event: OpenEvent, record: str, run: Ended | None) -> None:
         command = await self._command(this, event, record, run)
+        own = run.announced if run else None
+        if own is not None and own.completion.get("completion_id") != command.completion["completion_id"]:
+            own = None  # of something else
         try:
-            _, status = await self._completions.publish(run.announced if run and run.announced else command, activity.heartbeat)
+            _, status = await self._completions.publish(own or command, activity.heartbeat)
         except ApplicationError as error:
-            if not error.non_retryable or run is None or run.announced is None:
+            if not error.non_retryable or own is None:
                 raise
             _, status = await self._completions.publish(command, activity.heartbeat)
         said = str(status or command.completion["status"])
         this.completed[said] += 1
         RECONCILED.labels(said).inc()
-        log.info("run_completed_on_its_behalf", event_id=str(event.event_id), workflow_id=event.workflow_id, status=said)
+        log.info("run_completed_on_its_behalf", event_id=str(event.event_id), generation=event.generation, status=said)
 
     async def _command(self, this: Round, event: OpenEvent, record: str, run: Ended | None) -> SendCompletion:
         sender = await self._sender(this, event, run)
         completion = Completion[Any](
-            completion_id=completion_id(event.event_id),
+            completion_id=completion_id(*event.key),
             event_id=event.event_id,
             user_id=sender.user_id,
             workflow_id=event.workflow_id,
@@ -198,7 +211,9 @@ class ReconcileActivities:
         )
         domain = event.record.split(".")[-2]
         carried = {"key": sender.key, "traceparent": sender.traceparent}
-        return SendCompletion(domain=domain, record=record, completion=completion.model_dump(mode="json"), **carried)
+        return SendCompletion(
+            domain=domain, record=record, completion=completion.model_dump(mode="json"), generation=event.generation, **carried
+        )
 
     async def _sender(self, this: Round, event: OpenEvent, run: Ended | None) -> Sender:
         if run and run.accepted and run.accepted.request.event_id == event.event_id:

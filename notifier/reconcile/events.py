@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Row, and_, bindparam, delete, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from headrace.store.insert import insert_all_once, upsert
 from headrace.store.tables import COMPLETIONS, LEDGER, OPEN_EVENTS, RECONCILER
 from schemas.command import COMMAND
 from schemas.ids import completion_id, workflow_id
+
+T = TypeVar("T")
 
 SETTLE = timedelta(seconds=60)
 """A ledger row may appear up to so long after the moment that it carries: a locked database, another machine's clock."""
@@ -29,10 +31,13 @@ _ACCEPTED = ("started", "pending")
 _CHUNK = 500
 """IDs in one statement."""
 
+Key = tuple[UUID, int]
+"""An event and its generation. A row that is of the next one by now is left alone by who has looked at the one before."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenEvent:
-    """An accepted event without a completion."""
+    """An accepted event, or a later generation of one, without a completion."""
 
     event_id: UUID
     record: str
@@ -43,6 +48,11 @@ class OpenEvent:
     run_id: str | None
     claimed_at: datetime
     missing_since: datetime | None
+    generation: int
+
+    @property
+    def key(self) -> Key:
+        return self.event_id, self.generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,8 @@ class OpenEvents:
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).all()
             wanted = [row for row in rows if row.record != COMMAND and row.disposition in _ACCEPTED]
-            done = await _published(connection, [row.event_id for row in wanted])
-        fresh = [_open_row(row, now) for row in wanted if row.event_id not in done]
+            done = await _published(connection, [(row.event_id, 1) for row in wanted])
+        fresh = [_open_row(row, now) for row in wanted if (row.event_id, 1) not in done]
         settled = [row for row in rows if row.claimed_at <= now - SETTLE]
         async with self._engine.begin() as connection:
             if fresh:
@@ -102,15 +112,15 @@ class OpenEvents:
         async with self._engine.connect() as connection:
             return [_event(row) for row in (await connection.execute(query)).all()]
 
-    async def published(self, event_ids: Collection[UUID]) -> set[UUID]:
+    async def published(self, keys: Collection[Key]) -> set[Key]:
         """Those whose completion Kafka has."""
         async with self._engine.connect() as connection:
-            return await _published(connection, event_ids)
+            return await _published(connection, keys)
 
-    async def decided(self, event_ids: Collection[UUID]) -> set[UUID]:
+    async def decided(self, keys: Collection[Key]) -> set[Key]:
         """Those whose completion is decided, published or not."""
         async with self._engine.connect() as connection:
-            return await _published(connection, event_ids, also_decided=True)
+            return await _published(connection, keys, also_decided=True)
 
     async def disposition(self, event_id: UUID) -> str | None:
         """The ledger's, None when it was purged."""
@@ -118,23 +128,23 @@ class OpenEvents:
             query = select(LEDGER.c.disposition).where(LEDGER.c.event_id == event_id)
             return (await connection.execute(query)).scalar_one_or_none()
 
-    async def remove(self, event_ids: Iterable[UUID]) -> None:
+    async def remove(self, keys: Iterable[Key]) -> None:
         async with self._engine.begin() as connection:
-            for chunk in _chunks(list(event_ids)):
-                await connection.execute(delete(OPEN_EVENTS).where(OPEN_EVENTS.c.event_id.in_(chunk)))
+            for chunk in _chunks(list(keys)):
+                await connection.execute(delete(OPEN_EVENTS).where(tuple_(OPEN_EVENTS.c.event_id, OPEN_EVENTS.c.generation).in_(chunk)))
 
-    async def postpone(self, checks: dict[UUID, datetime]) -> None:
+    async def postpone(self, checks: dict[Key, datetime]) -> None:
         """Their runs are there: looked at again at these moments."""
-        await self._update([{"next_check": at, "missing_since": None, "event": event_id} for event_id, at in checks.items()])
+        await self._update([{"next_check": at, "missing_since": None, **_bound(key)} for key, at in checks.items()])
 
-    async def missing(self, since: dict[UUID, datetime], again: datetime) -> None:
+    async def missing(self, since: dict[Key, datetime], again: datetime) -> None:
         """Their runs are not there."""
-        await self._update([{"next_check": again, "missing_since": at, "event": event_id} for event_id, at in since.items()])
+        await self._update([{"next_check": again, "missing_since": at, **_bound(key)} for key, at in since.items()])
 
     async def _update(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        change = update(OPEN_EVENTS).where(OPEN_EVENTS.c.event_id == bindparam("event"))
+        change = update(OPEN_EVENTS).where(OPEN_EVENTS.c.event_id == bindparam("event"), OPEN_EVENTS.c.generation == bindparam("of"))
         async with self._engine.begin() as connection:
             await connection.execute(change, rows)
 
@@ -162,9 +172,9 @@ class OpenEvents:
             await upsert(connection, RECONCILER, {"name": _CLOSED_RUNS, "reached_at": until, "event_id": None})
 
 
-async def _published(connection: AsyncConnection, event_ids: Collection[UUID], *, also_decided: bool = False) -> set[UUID]:
-    found: set[UUID] = set()
-    by_completion = {completion_id(event_id): event_id for event_id in event_ids}
+async def _published(connection: AsyncConnection, keys: Collection[Key], *, also_decided: bool = False) -> set[Key]:
+    found: set[Key] = set()
+    by_completion = {completion_id(*key): key for key in keys}
     for chunk in _chunks(list(by_completion)):
         query = select(COMPLETIONS.c.completion_id).where(COMPLETIONS.c.completion_id.in_(chunk))
         if not also_decided:
@@ -173,7 +183,11 @@ async def _published(connection: AsyncConnection, event_ids: Collection[UUID], *
     return found
 
 
-def _chunks(ids: list[UUID]) -> Iterable[list[UUID]]:
+def _bound(key: Key) -> dict[str, Any]:
+    return {"event": key[0], "of": key[1]}
+
+
+def _chunks(ids: list[T]) -> Iterable[list[T]]:
     return (ids[begin : begin + _CHUNK] for begin in range(0, len(ids), _CHUNK))
 
 
@@ -183,6 +197,7 @@ def _open_row(row: Row[Any], now: datetime) -> dict[str, Any]:
         "workflow_id": row.workflow_id or workflow_id(row.record.split(".")[-2], row.event_id),  # none while it is pending
         "next_check": now,
         "missing_since": None,
+        "generation": 1,
     }
 
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from uuid import UUID
 
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from notifier.producer import database_error
-from notifier.reconcile.events import OpenEvent
+from notifier.reconcile.events import Key, OpenEvent
 from notifier.reconcile.requests import Requests
 from notifier.reconcile.runs import Runs
 from schemas.errors import FailureType, Transient, bounded
@@ -59,9 +58,9 @@ class Round:
 class Looked:
     """What a page of due events came to, written down together."""
 
-    done: list[UUID] = field(default_factory=list)
-    open: dict[UUID, datetime] = field(default_factory=dict)
-    missing: dict[UUID, datetime] = field(default_factory=dict)
+    done: list[Key] = field(default_factory=list)
+    open: dict[Key, datetime] = field(default_factory=dict)
+    missing: dict[Key, datetime] = field(default_factory=dict)
     gone: list[OpenEvent] = field(default_factory=list)
 
 

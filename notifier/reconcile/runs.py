@@ -91,38 +91,59 @@ class Runs:
             yield [run.id for run in found.current_page or []]
             more = found.next_page_token is not None
 
-    async def running(self, workflow_ids: Collection[str]) -> set[str]:
-        """Those of which visibility says that they run; of the others it says that they have ended, or nothing."""
+    async def running(self, workflow_ids: Collection[str]) -> dict[str, str]:
+        """The run of each of which visibility says that it runs; of the others it says that they have ended, or nothing."""
         ids = sorted(workflow_ids)
-        running: set[str] = set()
+        running: dict[str, str] = {}
         for begin in range(0, len(ids), _IDS_IN_A_QUERY):
             some = ", ".join(f"'{each}'" for each in ids[begin : begin + _IDS_IN_A_QUERY])
             await self._count("list", self._lists)
             found = self._client.list_workflows(f"WorkflowId IN ({some}) AND ExecutionStatus = 'Running'", page_size=_PAGE)
             await found.fetch_next_page()
-            running.update(run.id for run in found.current_page or [] if run.status is WorkflowExecutionStatus.RUNNING)
+            running.update((run.id, run.run_id) for run in found.current_page or [] if run.status is WorkflowExecutionStatus.RUNNING)
         return running
 
-    async def look(self, workflow_id: str) -> Running | Gone | Ended:
-        """What the history says, of the run that is the workflow's last, also in a chain of continue-as-new, retries or resets."""
-        run_id = ""
+    async def look(self, workflow_id: str, run_id: str | None = None, generation: int = 1) -> Running | Gone | Ended:
+        """What the history says, of the last run of the chain (continue-as-new, retries, resets) that a run is in.
+
+        Without a run ID, of the workflow's latest run, if it is of the generation.
+        """
+        events = await self._own(workflow_id, run_id, generation)
         for _ in range(_LONGEST_CHAIN):
-            try:
-                events = await self._events(workflow_id, run_id)
-            except RPCError as error:
-                if _is_gone(error):
-                    return Gone()
-                raise
+            if events is None:
+                return Gone()
             found = ending(events[-1])
             if found is None:
                 return Running()
             if not (following := next_run(events[-1])):
                 return await self._ended(workflow_id, events, found)
-            run_id = following
+            events = await self._events(workflow_id, following)
         return Running()
 
-    async def _events(self, workflow_id: str, run_id: str) -> list[HistoryEvent]:
-        """The first events and the last one."""
+    async def _own(self, workflow_id: str, run_id: str | None, generation: int) -> list[HistoryEvent] | None:
+        """The latest run if it is in the chain, else the run itself: a run that was reset does not name the one that goes on for it."""
+        latest = await self._events(workflow_id, "")
+        if latest is not None and run_id is not None:
+            started = latest[0].workflow_execution_started_event_attributes
+            if run_id in (started.first_execution_run_id, started.original_execution_run_id):
+                return latest
+        own = None if run_id is None else await self._events(workflow_id, run_id)
+        if own is not None or latest is None:
+            return own
+        # It is not known, or its retention has passed while those that followed it go on.
+        accepted = await self._accepted(workflow_id, latest)
+        return latest if (1 if accepted is None else accepted.generation) == generation else None
+
+    async def _events(self, workflow_id: str, run_id: str) -> list[HistoryEvent] | None:
+        """The first events and the last one; None for a run that is gone."""
+        try:
+            return await self._first_and_last(workflow_id, run_id)
+        except RPCError as error:
+            if _is_gone(error):
+                return None
+            raise
+
+    async def _first_and_last(self, workflow_id: str, run_id: str) -> list[HistoryEvent]:
         events, more = await self._history(workflow_id, run_id, HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
         if more:
             last, _ = await self._history(workflow_id, run_id, HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
@@ -141,14 +162,18 @@ class Runs:
         return list(answer.history.events), bool(answer.next_page_token)
 
     async def _ended(self, workflow_id: str, events: list[HistoryEvent], found: Ending) -> Ended:
-        started = events[0].workflow_execution_started_event_attributes
-        accepted = await self._decode(started.input, Accepted[OpenRequest])
-        own = started.original_execution_run_id
-        if accepted is None and started.first_execution_run_id not in ("", own):
-            accepted = await self._first_of_chain(workflow_id, started.first_execution_run_id)
+        accepted = await self._accepted(workflow_id, events)
         sent = announced(events)
         command = None if sent is None else await self._decode(sent, SendCompletion)
+        own = events[0].workflow_execution_started_event_attributes.original_execution_run_id
         return Ended(own, events[0].event_time.ToDatetime(UTC), found, accepted, command)
+
+    async def _accepted(self, workflow_id: str, events: list[HistoryEvent]) -> Accepted[OpenRequest] | None:
+        started = events[0].workflow_execution_started_event_attributes
+        accepted: Accepted[OpenRequest] | None = await self._decode(started.input, Accepted[OpenRequest])
+        if accepted is None and started.first_execution_run_id not in ("", started.original_execution_run_id):
+            accepted = await self._first_of_chain(workflow_id, started.first_execution_run_id)
+        return accepted
 
     async def _first_of_chain(self, workflow_id: str, run_id: str) -> Accepted[OpenRequest] | None:
         """A run that continued as new may hand over something else than it was given."""

@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowHandle, WorkflowHistoryEventFilterType
-from temporalio.common import Priority, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import Priority, SearchAttributeKey, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -25,12 +25,13 @@ from notifier.rerun.rows import Generation, RerunRows
 from schemas import names
 from schemas.errors import FailureType, bounded
 from schemas.redrive import Rerun, RerunPageDone, RerunTally, RunSelection
-from schemas.request import Accepted, OpenRequest
+from schemas.request import Accepted, OpenRequest, Origin
 
 log = structlog.get_logger(__name__)
 
 _PAGE = 50
 _OWN_ATTRIBUTES = {names.SEARCH_ATTRIBUTE_EVENT_ID, names.SEARCH_ATTRIBUTE_USER_ID, names.SEARCH_ATTRIBUTE_EVENT_TYPE}
+_EVENT_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_EVENT_TYPE)
 _ENDED = {
     WorkflowExecutionStatus.TIMED_OUT: FailureType.TIMED_OUT.value,
     WorkflowExecutionStatus.TERMINATED: "Terminated",
@@ -48,6 +49,8 @@ class _Failed:
     accepted: Accepted[OpenRequest]
     attributes: WorkflowExecutionStartedEventAttributes
     code: str
+    record: str
+    origin: Origin
 
 
 class RerunActivities:
@@ -93,7 +96,10 @@ class RerunActivities:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return None if accepted is None or accepted.origin is None else _Failed(accepted, attributes, code)
+        record = run.typed_search_attributes.get(_EVENT_TYPE)
+        if accepted is None or accepted.origin is None or record is None:
+            return None
+        return _Failed(accepted, attributes, code, record, accepted.origin)
 
     async def _outcome(self, rerun: Rerun, run: WorkflowExecution, failed: _Failed) -> Outcome:
         if rerun.selection.codes and failed.code not in rerun.selection.codes:
@@ -106,7 +112,8 @@ class RerunActivities:
             return "not_told"
         if rerun.dry_run:
             return "started"
-        if not await self._rows.claim(rerun.rerun_id, Generation(event_id, generation + 1, run.id, run.run_id)):
+        wanted = Generation(event_id, generation + 1, run.id, run.run_id, failed.record, failed.origin)
+        if not await self._rows.claim(rerun.rerun_id, wanted):
             return "superseded"
         run_id = await self._start(run, failed)
         await self._rows.settle(run.run_id, run_id)

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from headrace.store.tables import COMPLETIONS, RERUNS
+from headrace.store.insert import insert_once
+from headrace.store.tables import COMPLETIONS, OPEN_EVENTS, RERUNS
 from schemas.ids import completion_id
+from schemas.request import Origin
 
 _GIVEN_UP = timedelta(minutes=2)
 """After so long a rerun that has not started what it claimed is dead."""
@@ -27,6 +28,9 @@ class Generation:
     generation: int
     workflow_id: str
     failed_run_id: str
+    record: str
+    """The request's."""
+    origin: Origin
 
 
 class RerunRows:
@@ -37,25 +41,26 @@ class RerunRows:
 
     async def is_told(self, event_id: UUID, generation: int) -> bool:
         """Whether the generation's completion is published."""
-        query = select(COMPLETIONS.c.completion_id).where(COMPLETIONS.c.completion_id == completion_id(event_id, generation))
+        own = COMPLETIONS.c.completion_id == completion_id(event_id, generation)
+        query = select(COMPLETIONS.c.completion_id).where(own, COMPLETIONS.c.published_at.is_not(None))
         async with self._engine.connect() as connection:
             return (await connection.execute(query)).one_or_none() is not None
 
     async def claim(self, rerun_id: UUID, wanted: Generation) -> bool:
-        """Whether this rerun is to start it; the key lets only one."""
+        """Whether this rerun is to start it; the key lets only one. With the claim it is an open event, which the reconciler watches."""
         now = datetime.now(UTC)
-        row = {name: getattr(wanted, name) for name in Generation.__dataclass_fields__}
+        row = {name: getattr(wanted, name) for name in ("event_id", "generation", "workflow_id", "failed_run_id")}
         mine = (_ROW.event_id == wanted.event_id, _ROW.generation == wanted.generation)
         async with self._engine.begin() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            insert = dialect.insert(RERUNS).values(**row, rerun_id=rerun_id, claimed_at=now).on_conflict_do_nothing()
-            await connection.execute(insert)
+            await insert_once(connection, RERUNS, {**row, "rerun_id": rerun_id, "claimed_at": now})
             await connection.execute(
                 update(RERUNS)
                 .where(*mine, _ROW.run_id.is_(None), _ROW.rerun_id != rerun_id, _ROW.claimed_at < now - _GIVEN_UP)
                 .values(rerun_id=rerun_id, claimed_at=now)
             )
             owner = (await connection.execute(select(_ROW.rerun_id).where(*mine))).scalar_one()
+            if owner == rerun_id:
+                await _open(connection, wanted, now)
         return bool(owner == rerun_id)
 
     async def has_claimed(self, rerun_id: UUID, failed_run_id: str) -> bool:
@@ -68,4 +73,21 @@ class RerunRows:
         """Writes down which run the generation after a failed one is."""
         started = update(RERUNS).where(_ROW.failed_run_id == failed_run_id, _ROW.run_id.is_(None)).values(run_id=run_id)
         async with self._engine.begin() as connection:
-            await connection.execute(started)
+            for row in (await connection.execute(started.returning(_ROW.event_id, _ROW.generation))).all():
+                mine = (OPEN_EVENTS.c.event_id == row.event_id, OPEN_EVENTS.c.generation == row.generation)
+                await connection.execute(update(OPEN_EVENTS).where(*mine).values(run_id=run_id))
+
+
+async def _open(connection: AsyncConnection, wanted: Generation, now: datetime) -> None:
+    """Also where the row of the generation before is not gone yet: that one is told."""
+    row = {
+        **{name: getattr(wanted, name) for name in ("record", "workflow_id", "generation")},
+        **wanted.origin.model_dump(include={"topic", "partition", "offset"}),
+        "run_id": None,
+        "claimed_at": now,
+        "next_check": now,
+        "missing_since": None,
+    }
+    await insert_once(connection, OPEN_EVENTS, {"event_id": wanted.event_id, **row})
+    before = (OPEN_EVENTS.c.event_id == wanted.event_id, OPEN_EVENTS.c.generation < wanted.generation)
+    await connection.execute(update(OPEN_EVENTS).where(*before).values(row))

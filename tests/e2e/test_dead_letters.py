@@ -21,10 +21,13 @@ from headrace.store.engine import engine
 from headrace.store.tables import LEDGER
 from schemas import headers
 from schemas.errors import Reason, Rejected
+from schemas.ids import completion_id
 from tests.e2e.conftest import Answer, System
 from tests.support.dead_letters import producing
 from tests.support.eventually import eventually
 from tests.support.ingress import fields, framed
+from workers.transaction.accounts import Account, account, grant, set_stock
+from workers.transaction.audit import audit
 
 TOPIC, DEAD = "image.requests", "image.requests.dlq"
 
@@ -62,8 +65,8 @@ async def bury(
     return f"{place.topic}:{place.partition}:{place.offset}"
 
 
-async def completed(here: Command, event_id: UUID) -> dict[str, Any]:
-    answer = await here("completions", "image", "--event-id", str(event_id), "--follow", "--json")
+async def completed(here: Command, event_id: UUID, domain: str = "image") -> dict[str, Any]:
+    answer = await here("completions", domain, "--event-id", str(event_id), "--follow", "--json")
     assert answer.code == 0, answer.err
     return lines(answer.out)[0]
 
@@ -199,6 +202,35 @@ async def test_a_failed_run_is_started_anew_and_its_completion_names_the_generat
     assert len({completion["completion_id"] for completion in of_both}) == 2
     assert len({completion["run_id"] for completion in of_both}) == 2
     assert len({completion["workflow_id"] for completion in of_both}) == 1
+
+
+async def test_a_purchase_that_was_sold_out_is_made_when_it_is_started_anew(system: System, here: Command) -> None:
+    database = engine(system.settings.database_url)
+    await grant(database, "again", 100, "first")
+    await set_stock(database, "a lamp", 0)
+    request = {"user_id": "again", "amount": 30, "item": "a lamp", "reference": "invoice 7"}
+    produced = await system.headrace("produce", "TransactionRequested", "--json", "-", stdin=json.dumps(request))
+    event_id = UUID(produced.out.strip())
+    first = await completed(here, event_id, "transaction")
+    assert (first["status"], first["error"]["code"]) == ("FAILED", "ItemSoldOut")
+    await set_stock(database, "a lamp", 1)
+
+    async def started() -> bool:
+        answer = await here("dlq", "redrive", "--rerun-failed", "--event-id", str(event_id), "--code", "ItemSoldOut", "--json")
+        return answer.code == 0 and lines(answer.out)[0]["started"] == 1
+
+    await eventually(started, timeout=60)
+
+    async def second() -> list[dict[str, Any]]:
+        every = lines((await here("completions", "transaction", "--json")).out)
+        return [each for each in every if each["event_id"] == str(event_id) and each["completion_id"] == str(completion_id(event_id, 2))]
+
+    [again] = await eventually(second, timeout=60)
+    assert (again["status"], again["error"], again["result"]["balance_after"]) == ("SUCCEEDED", None, 70)
+    assert again["result"]["transaction_id"] == f"transaction-{event_id}:2"
+    assert await account(database, "again") == Account("again", 70, 0)
+    assert await audit(database) == []
+    await database.dispose()
 
 
 async def test_replay_says_what_it_would_start_and_then_starts_it(system: System, here: Command) -> None:

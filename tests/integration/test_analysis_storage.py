@@ -114,7 +114,7 @@ async def test_a_data_set_that_is_loaded_twice_is_the_same_object(objects: S3Obj
     assert [found["Key"] for found in listed["Contents"]] == [f"tmp/analyses/{asked.event_id}/dataset.parquet"]
 
 
-async def test_an_analysis_that_is_saved_twice_at_once_is_one_row(store: AsyncEngine) -> None:
+async def test_an_analysis_that_is_saved_twice_at_once_is_one_row_and_a_later_generation_takes_it(store: AsyncEngine) -> None:
     event_id = uuid4()
     given = SaveAnalysis(
         event_id=event_id,
@@ -141,3 +141,9 @@ async def test_an_analysis_that_is_saved_twice_at_once_is_one_row(store: AsyncEn
         None,
         given.requested_at,
     )
+    later, elsewhere = given.model_copy(update={"generation": 2}), saved.model_copy(update={"key": "r2", "sha256": "s2"})
+    await analyses.save(later, elsewhere)
+    await analyses.save(given, saved)
+    async with store.connect() as connection:
+        [row] = (await connection.execute(select(ANALYSES))).all()
+    assert (row.report_key, row.report_sha256, row.analysis_id) == ("r2", "s2", saved.analysis_id), "the later generation's"

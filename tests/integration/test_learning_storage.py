@@ -60,6 +60,17 @@ async def test_a_path_that_is_saved_again_is_the_same_row_and_version(store: Asy
     assert len(await rows(store)) == 2
 
 
+async def test_a_later_generation_writes_its_path_over_that_of_the_one_before(store: AsyncEngine) -> None:
+    paths, first = SqlPaths(store), path()
+    saved = await paths.save(first)
+    changed = first.path.model_copy(update={"level": "advanced", "resources_count": 7})
+    assert await paths.save(first.model_copy(update={"path": changed, "generation": 2})) == saved
+    assert await paths.save(first) == saved
+    async with store.connect() as connection:
+        [row] = (await connection.execute(select(LEARNING_PATHS))).all()
+    assert (row.version, row.level, json.loads(row.path)["resources_count"]) == (1, "advanced", 7)
+
+
 async def test_two_events_of_a_user_and_category_are_versions_1_and_2(store: AsyncEngine) -> None:
     paths = SqlPaths(store)
     versions = [(await paths.save(path(category=name))).version for name in ("Python", " python", "PYTHON")]

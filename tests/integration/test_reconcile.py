@@ -178,8 +178,8 @@ async def test_a_terminated_run_is_found_at_once_although_it_was_not_due_for_an_
 
 @sqlite_only
 async def test_a_run_that_visibility_does_not_know_is_not_completed_while_it_runs(at: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def knows_nothing(self: Runs, workflow_ids: Collection[str]) -> set[str]:  # noqa: ARG001 - as the real one
-        return set()
+    async def knows_nothing(self: Runs, workflow_ids: Collection[str]) -> dict[str, str]:  # noqa: ARG001 - as the real one
+        return {}
 
     monkeypatch.setattr(Runs, "running", knows_nothing)
     event_id = await at.accept()

@@ -23,7 +23,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from headrace import setup, temporal
 from headrace.settings import Settings
 from headrace.store.insert import insert_once
-from headrace.store.tables import COMPLETIONS, RERUNS
+from headrace.store.tables import COMPLETIONS, OPEN_EVENTS, RERUNS
 from notifier.rerun.activities import RerunActivities
 from schemas import ids, names
 from schemas.image import ImageGenerationRequested
@@ -153,6 +153,10 @@ async def test_a_failed_run_is_started_anew_as_it_was_with_the_next_generation(w
     assert (started.priority.priority_key, started.priority.fairness_key) == (2, "u")
     [row] = await world.rows()
     assert (row.event_id, row.generation, row.run_id, row.rerun_id) == (event_id, 2, described.run_id, asked.rerun_id)
+    async with world.store.connect() as connection:
+        [opened] = (await connection.execute(select(OPEN_EVENTS))).all()
+    assert (opened.event_id, opened.generation, opened.run_id, opened.record) == (event_id, 2, described.run_id, REQUESTED)
+    assert (opened.workflow_id, opened.topic, opened.partition, opened.offset) == (described.id, "image.requests", 1, 2)
     await world.latest(event_id).signal("go_on")
     assert await world.latest(event_id).result() == 2
 
@@ -204,6 +208,11 @@ async def test_a_run_whose_end_was_not_told_waits_for_its_completion(world: Worl
     await world.seen(event_id)
     assert await world.rerun(world.asked(event_id)) == RerunTally(found=1, not_told=1)
     await world.tell(event_id)
+    async with world.store.begin() as connection:  # decided, and Kafka may never take it
+        await connection.execute(update(COMPLETIONS).values(published_at=None))
+    assert await world.rerun(world.asked(event_id)) == RerunTally(found=1, not_told=1)
+    async with world.store.begin() as connection:
+        await connection.execute(update(COMPLETIONS).values(published_at=datetime.now(UTC)))
     assert (await world.rerun(world.asked(event_id))).started == 1
 
 

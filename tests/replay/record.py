@@ -14,7 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from headrace.lifecycle import leave
-from tests.replay import analysis, image, learning, maintenance, redrive, transaction
+from tests.replay import analysis, image, learning, maintenance, reconcile, redrive, transaction
 from tests.support.runs import COMPENSATION, Cases
 
 FOLDER = Path(__file__).parent / "histories"
@@ -26,6 +26,7 @@ CASES: dict[str, Cases] = {
     **transaction.CASES,
     **maintenance.CASES,
     **redrive.CASES,
+    **reconcile.CASES,
 }
 """By workflow and by how it ends: each starts a run and comes back when it has ended."""
 

@@ -11,6 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import _Definition
 
+from notifier.reconcile.workflow import ReconcileCompletions
 from notifier.redriving import WORKFLOWS as REDRIVING
 from tests.replay.record import CASES
 from workers.registry import DOMAINS
@@ -18,7 +19,8 @@ from workers.registry import DOMAINS
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
-WORKFLOWS = [*{workflow for domain in DOMAINS.values() for workflows in domain.queues.values() for workflow in workflows}, *REDRIVING]
+DOMAINS_OWN = {workflow for domain in DOMAINS.values() for workflows in domain.queues.values() for workflow in workflows}
+WORKFLOWS = [*DOMAINS_OWN, *REDRIVING, ReconcileCompletions]
 
 
 def test_every_workflow_has_histories_of_each_of_its_cases() -> None:

@@ -15,7 +15,7 @@ from workers.transaction.accounts import grant, set_stock
 from workers.transaction.books import Books
 
 
-async def _one(client: Client, plan: Plan, **changed: object) -> Handle:
+async def _one(client: Client, plan: Plan, generation: int = 1, **changed: object) -> Handle:
     with tempfile.TemporaryDirectory() as folder:
         database = engine(f"sqlite+aiosqlite:///{Path(folder)}/store.db")
         try:
@@ -26,7 +26,7 @@ async def _one(client: Client, plan: Plan, **changed: object) -> Handle:
             request = purchase_of("ada", **changed)
             books.plans[workflow_of(request)] = plan
             async with working(client, books, FakeNotifier()):
-                return await ended(await start(client, request))
+                return await ended(await start(client, request, generation))
         finally:
             await database.dispose()
 
@@ -47,6 +47,16 @@ async def cancelled(client: Client) -> Handle:
     return await _one(client, Plan(cancel=("process_request", "after")))
 
 
+async def second_generation(client: Client) -> Handle:
+    return await _one(client, Plan(), generation=2)
+
+
 CASES: dict[str, Cases] = {
-    "TransactionalWorkflow": {"succeeded": succeeded, "declined": declined, "compensated": compensated, "cancelled": cancelled}
+    "TransactionalWorkflow": {
+        "succeeded": succeeded,
+        "declined": declined,
+        "compensated": compensated,
+        "cancelled": cancelled,
+        "second_generation": second_generation,
+    }
 }

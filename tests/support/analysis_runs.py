@@ -112,11 +112,15 @@ def uploaded(data: bytes | None = None) -> FakeObjects:
 
 
 async def start(client: Client, **changed: object) -> Handle:
+    return await start_generation(client, 1, **changed)
+
+
+async def start_generation(client: Client, generation: int, **changed: object) -> Handle:
     fields = {"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "file_path": UPLOAD, "file_type": "csv"}
     request = DataAnalysisRequested.model_validate({**fields, **changed})
     return await client.start_workflow(
         "DataAnalysisWorkflow",
-        Accepted(request=request, origin=runs.origin("analysis.requests")),
+        Accepted(request=request, origin=runs.origin("analysis.requests"), generation=generation),
         id=f"analysis-{request.event_id}",
         task_queue=names.QUEUE_ANALYSIS,
         result_type=DataAnalysisResult,

@@ -118,12 +118,12 @@ async def start_cancellable(client: Client, **changed: object) -> WorkflowHandle
 
 
 async def start_batch(
-    client: Client, prompts: list[str], priority: Priority = Priority.default, **changed: object
+    client: Client, prompts: list[str], priority: Priority = Priority.default, generation: int = 1, **changed: object
 ) -> WorkflowHandle[object, BatchImageGenerationResult]:
     request = BatchImageGenerationRequested.model_validate({**_common(), "prompts": prompts, **changed})
     return await client.start_workflow(
         "BatchImageGenerationWorkflow",
-        Accepted(request=request, origin=runs.origin("image.requests")),
+        Accepted(request=request, origin=runs.origin("image.requests"), generation=generation),
         id=f"image-{request.event_id}",
         task_queue=names.QUEUE_IMAGE,
         result_type=BatchImageGenerationResult,

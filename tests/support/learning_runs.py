@@ -47,6 +47,8 @@ class FakePaths:
             raise error
         if path.event_id not in {one.event_id for one in self.saved}:
             self.saved.append(path)
+        elif path.generation > 1:
+            self.saved = [path if one.event_id == path.event_id else one for one in self.saved]
         mine = self._of(path.user_id, path.path.category)
         version = next(number for number, one in enumerate(mine, 1) if one.event_id == path.event_id)
         return SavedPath(path_id=path.path.path_id, version=version)
@@ -109,12 +111,12 @@ async def working(
         yield
 
 
-async def start(client: Client, **changed: object) -> WorkflowHandle[object, LearningPathResult]:
+async def start(client: Client, generation: int = 1, **changed: object) -> WorkflowHandle[object, LearningPathResult]:
     fields = {"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "category": "python", "skill_level": "beginner"}
     request = LearningPathRequested.model_validate({**fields, "time_commitment_hours": 6, **changed})
     return await client.start_workflow(
         "LearningPathWorkflow",
-        Accepted(request=request, origin=runs.origin("learning.requests")),
+        Accepted(request=request, origin=runs.origin("learning.requests"), generation=generation),
         id=f"learning-{request.event_id}",
         task_queue=names.QUEUE_LEARNING,
         result_type=LearningPathResult,

@@ -44,9 +44,12 @@ def completion(event_id: UUID | None = None, *, message: str | None = None) -> C
     )
 
 
-def send_completion(event_id: UUID | None = None, *, message: str | None = None, **fields: Any) -> SendCompletion:
+def send_completion(event_id: UUID | None = None, *, message: str | None = None, generation: int = 1, **fields: Any) -> SendCompletion:
+    event_id = event_id or uuid4()
     as_json = completion(event_id, message=message).model_dump(mode="json")
-    return SendCompletion(**{"domain": "image", "record": RECORD, "completion": as_json, "key": b"\xffkey", **fields})
+    as_json["completion_id"] = str(ids.completion_id(event_id, generation))
+    command = {"domain": "image", "record": RECORD, "completion": as_json, "key": b"\xffkey", "generation": generation}
+    return SendCompletion(**{**command, **fields})
 
 
 def update_history(event_id: UUID | None = None, *, prompt: str = "a fox", **fields: Any) -> UpdateHistory:

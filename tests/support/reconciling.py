@@ -27,6 +27,7 @@ from notifier.__main__ import Publishing, publishing
 from notifier.reconcile.activities import ReconcileActivities
 from notifier.reconcile.events import OpenEvents
 from notifier.reconcile.runs import Runs
+from notifier.rerun.rows import Generation, RerunRows
 from schemas.ids import workflow_id
 from schemas.image import ImageGenerationRequested
 from schemas.reconcile import Reconcile, Reconciled
@@ -84,13 +85,14 @@ class Stand:
         identity = workflow_id("image", request.event_id)
         if started:
             origin = Origin(topic=topic, partition=sent.partition, offset=sent.offset, key=KEY, traceparent=TRACEPARENT)
-            await self.client.start_workflow(
+            handle = await self.client.start_workflow(
                 "Untold",
                 Accepted(request=request, origin=origin),
                 id=identity,
                 task_queue=self.queue,
                 execution_timeout=row.pop("timeout", None),
             )
+            row = {"run_id": handle.result_run_id, **row}
         await self.claim(request.event_id, partition=sent.partition, offset=sent.offset, workflow_id=identity, **row)
         return request.event_id
 
@@ -111,6 +113,33 @@ class Stand:
         }
         async with self.store.begin() as connection:
             await connection.execute(insert(LEDGER).values({**known, **row}))
+
+    async def run_again(self, event_id: UUID, prompt: str = "wait", *, generation: int = 2, settled: bool = True) -> str:
+        """A later generation as a rerun leaves it; the run's ID. `prompt` says how it ends."""
+        rows, rerun_id, before = RerunRows(self.store), uuid4(), await self.handle(event_id).describe()
+        accepted = await self.accepted(event_id, before.run_id)
+        assert accepted.origin is not None
+        wanted = Generation(event_id, generation, before.id, before.run_id, REQUESTED, accepted.origin)
+        assert await rows.claim(rerun_id, wanted)
+        run_id = await self.start_again(event_id, prompt, generation)
+        if settled:
+            await rows.settle(before.run_id, run_id)
+        return run_id
+
+    async def start_again(self, event_id: UUID, prompt: str = "wait", generation: int = 1) -> str:
+        """Another run of the workflow, of which no row knows; its ID."""
+        accepted = await self.accepted(event_id, None)
+        changed = {"generation": generation, "request": accepted.request.model_copy(update={"prompt": prompt})}
+        again = accepted.model_copy(update=changed)
+        handle = await self.client.start_workflow("Untold", again, id=workflow_id("image", event_id), task_queue=self.queue)
+        return handle.result_run_id or ""
+
+    async def accepted(self, event_id: UUID, run_id: str | None) -> Accepted[ImageGenerationRequested]:
+        """What a run was started with."""
+        handle = self.client.get_workflow_handle(workflow_id("image", event_id), run_id=run_id)
+        first = await anext(aiter(handle.fetch_history_events(page_size=1)))
+        [argument] = await self.client.data_converter.decode(first.workflow_execution_started_event_attributes.input.payloads)
+        return Accepted[ImageGenerationRequested].model_validate(argument)
 
     def handle(self, event_id: UUID) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(workflow_id("image", event_id))

@@ -124,10 +124,10 @@ def workflow_of(request: TransactionRequested) -> str:
     return f"transaction-{request.event_id}"
 
 
-async def start(client: Client, request: TransactionRequested) -> Handle:
+async def start(client: Client, request: TransactionRequested, generation: int = 1) -> Handle:
     return await client.start_workflow(
         "TransactionalWorkflow",
-        Accepted(request=request, origin=runs.origin("transaction.requests")),
+        Accepted(request=request, origin=runs.origin("transaction.requests"), generation=generation),
         id=workflow_of(request),
         task_queue=names.QUEUE_TRANSACTION,
         result_type=TransactionResult,

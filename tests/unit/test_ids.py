@@ -7,6 +7,8 @@ from uuid import UUID
 from schemas import ids
 from schemas.completion import completion_record
 from schemas.topics import Topics
+from workers.analysis.logic import result_key, scratch_key
+from workers.analysis.models import Draw
 
 EVENT = UUID("6F9619FF-8B86-4D01-B42D-00CF4FC964FF")
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -54,6 +56,15 @@ def test_a_later_generation_has_ids_of_its_own_and_the_first_those_of_ever() -> 
     assert ids.history_id(EVENT, 1) == ids.history_id(EVENT)
     assert ids.completion_id(EVENT, 2) == UUID("24715d30-6ecf-5974-9a16-82ecc233e48b")
     assert ids.history_id(EVENT, 2) == UUID("4df50742-640b-505d-a105-aa3396f69f9d")
+    assert [ids.batch_child_id("image-e", 7, number) for number in (1, 2)] == ["batch-image-image-e-7", "batch-image-image-e:2-7"]
+    assert [ids.transaction_id("transaction-e", number) for number in (1, 2)] == ["transaction-e", "transaction-e:2"]
+    assert [result_key(EVENT, number, "a") for number in (1, 2)] == [f"analyses/{EVENT}/a", f"analyses/{EVENT}/2/a"]
+    assert [scratch_key(EVENT, number, "a") for number in (1, 2)] == [f"tmp/analyses/{EVENT}/a", f"tmp/analyses/{EVENT}/2/a"]
+
+
+def test_a_first_generations_arguments_are_those_that_a_worker_of_the_version_before_reads() -> None:
+    assert "generation" not in Draw(event_id=EVENT, exploration_key="k").model_dump_json()
+    assert '"generation":2' in Draw(event_id=EVENT, exploration_key="k", generation=2).model_dump_json()
 
 
 def test_dead_letter_id_keeps_its_derivation_and_tells_topics_of_one_name_apart() -> None:

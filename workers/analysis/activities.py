@@ -106,9 +106,10 @@ class AnalysisActivities:
             await self._objects.fetch_upload(bucket, key, folder / SOURCE, limits.max_bytes)
             asked = {"file_type": given.file_type, "max_rows": limits.max_rows, "max_bytes": limits.max_bytes}
             read = await self._compute.run("load_dataset", folder, asked)
-            key = scratch_key(given.event_id, DATASET)
+            key = scratch_key(given.event_id, given.generation, DATASET)
             stored = await self._objects.put(key, folder / DATASET, "application/vnd.apache.parquet")
-        return Dataset(event_id=given.event_id, key=key, size_bytes=stored.size_bytes, sha256=stored.sha256, **read)
+        about = {"event_id": given.event_id, "generation": given.generation, "key": key}
+        return Dataset(**about, size_bytes=stored.size_bytes, sha256=stored.sha256, **read)
 
     @activity.defn(name="validate_data")
     async def validate_data(self, given: ValidateDataset) -> Validation:
@@ -121,16 +122,16 @@ class AnalysisActivities:
     async def perform_exploratory_analysis(self, dataset: Dataset) -> Exploration:
         async with self._beside(dataset) as folder:
             found = await self._compute.run("perform_exploratory_analysis", folder, {})
-            key = await self._keep(scratch_key(dataset.event_id, EXPLORATION), folder / EXPLORATION, "application/json")
+            key = await self._keep(scratch_key(dataset.event_id, dataset.generation, EXPLORATION), folder / EXPLORATION, "application/json")
         return Exploration(key=key, **found)
 
     @activity.defn(name="apply_clustering")
     async def apply_clustering(self, given: ClusterDataset) -> Clustering:
-        event_id = given.dataset.event_id
+        whose = given.dataset.event_id, given.dataset.generation
         async with self._beside(given.dataset) as folder:
             found = await self._compute.run("apply_clustering", folder, {"n_clusters": given.n_clusters})
-            key = await self._keep(scratch_key(event_id, CLUSTERING), folder / CLUSTERING, "application/json")
-            labels = await self._keep(result_key(event_id, LABELS), folder / LABELS, "application/vnd.apache.parquet")
+            key = await self._keep(scratch_key(*whose, CLUSTERING), folder / CLUSTERING, "application/json")
+            labels = await self._keep(result_key(*whose, LABELS), folder / LABELS, "application/vnd.apache.parquet")
         return Clustering(key=key, labels_key=labels, **found)
 
     @activity.defn(name="generate_visualizations")
@@ -141,7 +142,7 @@ class AnalysisActivities:
             pictures = []
             for picture in drawn["pictures"]:
                 file = f"{picture['name']}.png"
-                key = await self._keep(result_key(given.event_id, file), folder / file, "image/png")
+                key = await self._keep(result_key(given.event_id, given.generation, file), folder / file, "image/png")
                 pictures.append(Visualization(key=key, url=await self._objects.url(key), **picture))
         return Visualizations(pictures=pictures)
 
@@ -154,7 +155,7 @@ class AnalysisActivities:
             for picture in given.visualizations.pictures:
                 await self._objects.fetch(picture.key, folder / f"{picture.name}.png")
             written = await self._compute.run("save_analysis_results", folder, given.model_dump(mode="json"))
-            key = result_key(given.event_id, REPORT)
+            key = result_key(given.event_id, given.generation, REPORT)
             stored = await self._objects.put(key, folder / REPORT, "text/html; charset=utf-8")
         saved = SavedAnalysis(
             analysis_id=ids.analysis_id(given.event_id),

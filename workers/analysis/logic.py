@@ -19,14 +19,21 @@ _MOST_FINDINGS = 50
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
-def scratch_key(event_id: UUID, name: str) -> str:
-    """Derived from the request alone: a retried step writes the same object."""
-    return f"{SCRATCH}{event_id}/{name}"
+def scratch_key(event_id: UUID, generation: int, name: str) -> str:
+    """Derived from the request and its generation alone: a retried step writes the same object.
+
+    A step of an earlier generation may still be at work, for a worker does not hear at once that its run was terminated.
+    """
+    return f"{SCRATCH}{_folder(event_id, generation)}/{name}"
 
 
-def result_key(event_id: UUID, name: str) -> str:
-    """As above, for what is kept."""
-    return f"{RESULTS}{event_id}/{name}"
+def result_key(event_id: UUID, generation: int, name: str) -> str:
+    """As above, for what is kept: what the completion of an earlier generation names stays as it was."""
+    return f"{RESULTS}{_folder(event_id, generation)}/{name}"
+
+
+def _folder(event_id: UUID, generation: int) -> str:
+    return f"{event_id}" if generation == 1 else f"{event_id}/{generation}"
 
 
 def readable(uri: str, user_id: str, own_bucket: str, allowed: Collection[str]) -> tuple[str, str]:

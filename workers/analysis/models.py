@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from schemas.analysis import AnalysisType, FileType, Finding
-from schemas.request import Model
+from schemas.request import Generation, Model
 
 
 class LoadDataset(Model):
@@ -13,6 +13,7 @@ class LoadDataset(Model):
     user_id: str
     file_path: str
     file_type: FileType
+    generation: Generation = 1
 
 
 class Column(Model):
@@ -32,6 +33,7 @@ class Dataset(Model):
     columns: list[Column]
     findings: list[Finding] = Field(default_factory=list)
     """What reading it has shown."""
+    generation: Generation = 1
 
 
 class ValidateDataset(Model):
@@ -74,6 +76,7 @@ class Draw(Model):
     event_id: UUID
     exploration_key: str
     clustering_key: str | None = None
+    generation: Generation = 1
 
 
 class Visualization(Model):
@@ -103,6 +106,7 @@ class SaveAnalysis(Model):
     exploration: Exploration
     clustering: Clustering | None
     visualizations: Visualizations
+    generation: Generation = 1
 
 
 class SavedAnalysis(Model):

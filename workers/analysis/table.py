@@ -6,14 +6,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.exceptions import ApplicationError
 
-from headrace.store.insert import insert_once
+from headrace.store.insert import insert_once, upsert
 from headrace.store.tables import ANALYSES
 from schemas.errors import FailureType
 from workers.analysis.models import SaveAnalysis, SavedAnalysis
 
 
 class SqlAnalyses:
-    """One row for each event ID."""
+    """One row for each event ID: the latest generation's."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -32,7 +32,10 @@ class SqlAnalyses:
         }
         try:
             async with self._engine.begin() as connection:
-                await insert_once(connection, ANALYSES, row)
+                if given.generation == 1:
+                    await insert_once(connection, ANALYSES, row)
+                else:
+                    await upsert(connection, ANALYSES, row)
         except (SQLAlchemyError, OSError) as error:
             said = f"the database does not answer as it must: {type(error).__name__}"
             raise ApplicationError(said, type=FailureType.STORAGE_UNAVAILABLE) from error

@@ -37,10 +37,10 @@ class DataAnalysisWorkflow:
 
     @workflow.run
     async def run(self, accepted: Accepted[DataAnalysisRequested]) -> DataAnalysisResult:
-        return await concluded(accepted, _COMPLETED, self._analyse(accepted.request), history=_about)
+        return await concluded(accepted, _COMPLETED, self._analyse(accepted.request, accepted.generation), history=_about)
 
-    async def _analyse(self, request: DataAnalysisRequested) -> DataAnalysisResult:
-        of = request.model_dump(include={"event_id", "user_id", "file_path", "file_type"})
+    async def _analyse(self, request: DataAnalysisRequested, generation: int) -> DataAnalysisResult:
+        of = {**request.model_dump(include={"event_id", "user_id", "file_path", "file_type"}), "generation": generation}
         dataset = await _step(Acts.load_dataset, LoadDataset(**of), 60, RetryPolicy(maximum_attempts=3))
         checked = ValidateDataset(dataset=dataset, analysis_type=request.analysis_type)
         validation = await _step(Acts.validate_data, checked, 30, RetryPolicy(maximum_attempts=2))
@@ -52,7 +52,8 @@ class DataAnalysisWorkflow:
         if request.analysis_type == "clustering":
             asked = ClusterDataset(dataset=dataset, n_clusters=exploration.suggested_clusters or _CLUSTERS)
             clustering = await _step(Acts.apply_clustering, asked, 180, RetryPolicy(maximum_attempts=2))
-        drawn = Draw(event_id=request.event_id, exploration_key=exploration.key, clustering_key=clustering.key if clustering else None)
+        keys = {"exploration_key": exploration.key, "clustering_key": clustering.key if clustering else None}
+        drawn = Draw(event_id=request.event_id, generation=generation, **keys)
         pictures = await _step(Acts.generate_visualizations, drawn, 90, RetryPolicy(maximum_attempts=3))
         findings = told([*validation.warnings, *exploration.findings, *(clustering.findings if clustering else [])])
         saved = await _step(

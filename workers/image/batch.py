@@ -65,7 +65,7 @@ class BatchImageGenerationWorkflow(Controlled):
 
     async def _work(self, accepted: AcceptedBatch) -> BatchImageGenerationResult:
         try:
-            await self.under_control(self._page(accepted.request))
+            await self.under_control(self._page(accepted.request, accepted.generation))
         except asyncio.CancelledError:
             done = sum(image is not None for image in self._images)
             raise CancelledError(f"the run was cancelled; done until then: {done} of {len(self._images)} images") from None
@@ -79,11 +79,11 @@ class BatchImageGenerationWorkflow(Controlled):
             )
         return self._result()
 
-    async def _page(self, request: BatchImageGenerationRequested) -> None:
+    async def _page(self, request: BatchImageGenerationRequested, generation: int) -> None:
         try:
             for index, prompt in enumerate(request.prompts[:PAGE], self._offset):
                 await workflow.wait_condition(lambda: not self.paused and self._in_flight() < IN_FLIGHT)
-                self._children.append(asyncio.create_task(self._one(request, index, prompt)))
+                self._children.append(asyncio.create_task(self._one(request, generation, index, prompt)))
             await workflow.wait_condition(lambda: self._in_flight() == 0)
         except asyncio.CancelledError:
             for child in self._children:
@@ -93,11 +93,11 @@ class BatchImageGenerationWorkflow(Controlled):
         for child in self._children:
             child.result()  # a fault of this code fails the workflow task
 
-    async def _one(self, request: BatchImageGenerationRequested, index: int, prompt: str) -> None:
+    async def _one(self, request: BatchImageGenerationRequested, generation: int, index: int, prompt: str) -> None:
         fields = request.model_dump(exclude={"event_id", "prompts"})
         try:
             item = ImageGenerationRequested(event_id=batch_item_id(request.event_id, index), prompt=prompt, **fields)
-            self._images[index] = await self._child(item, index)
+            self._images[index] = await self._child(item, batch_child_id(workflow.info().workflow_id, index, generation))
         except ValidationError as error:
             # The rules are the schema's: the same for every replay of a run that began under them.
             said = error.errors(include_input=False, include_url=False)[0]["msg"]
@@ -106,12 +106,12 @@ class BatchImageGenerationWorkflow(Controlled):
             reason = sort_failure(error)[1]
             self._fail(index, reason.code, reason.message)
 
-    async def _child(self, request: ImageGenerationRequested, index: int) -> ImageGenerationResult:
+    async def _child(self, request: ImageGenerationRequested, child_id: str) -> ImageGenerationResult:
         # Priority and fairness are the batch's own: Temporal hands them on.
         return await workflow.execute_child_workflow(
             ImageGenerationWorkflow.run,
             Accepted[ImageGenerationRequested](request=request, origin=None),
-            id=batch_child_id(workflow.info().workflow_id, index),
+            id=child_id,
             task_queue=names.QUEUE_HIGH_PRIORITY,
             execution_timeout=CHILD_TIMEOUT,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

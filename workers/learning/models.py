@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from schemas.learning import LearningPathResult, LearningResource, LearningStyle, LearningWeek, SkillLevel
-from schemas.request import Model
+from schemas.request import Generation, Model
 
 
 class SkillQuestion(Model):
@@ -119,6 +119,7 @@ class SavePath(Model):
     at: datetime
     path: LearningPathResult
     """Its version is 0: the database gives it."""
+    generation: Generation = 1
 
 
 class SavedPath(Model):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.exceptions import ApplicationError
@@ -42,14 +42,18 @@ class SqlPaths:
         return [EarlierPath.model_validate(dict(row)) for row in rows]
 
     async def save(self, path: SavePath) -> SavedPath:
-        """The event's row, which the first attempt writes with the next free version.
+        """The event's row, which the first attempt writes with the next free version; a later generation writes its path over that.
 
         Number and row are one statement, and both the event and the version are unique: of two that write at once one gets nothing, and
         takes another turn in which it finds its event's row or the next version.
         """
         for _ in range(_TURNS):
             async with self._transaction() as connection:
-                await insert_once(connection, LEARNING_PATHS, _row(path))
+                row = _row(path)
+                if not await insert_once(connection, LEARNING_PATHS, row) and path.generation > 1:
+                    # The generation before had saved, and did not come to its end. What is told is what is kept.
+                    anew = {name: row[name] for name in ("level", "duration_days", "path")}
+                    await connection.execute(update(LEARNING_PATHS).where(LEARNING_PATHS.c.event_id == path.event_id).values(anew))
             async with self._transaction() as connection:
                 found = await _of_event(connection, path.event_id)
             if found is not None:

@@ -43,10 +43,14 @@ class LearningPathWorkflow:
     async def run(self, accepted: Accepted[LearningPathRequested]) -> LearningPathResult:
         request = accepted.request
         return await concluded(
-            accepted, _COMPLETED, self._make(request), history=lambda _: {"prompt": request.category}, send=names.NOTIFY_USER
+            accepted,
+            _COMPLETED,
+            self._make(request, accepted.generation),
+            history=lambda _: {"prompt": request.category},
+            send=names.NOTIFY_USER,
         )
 
-    async def _make(self, request: LearningPathRequested) -> LearningPathResult:
+    async def _make(self, request: LearningPathRequested, generation: int) -> LearningPathResult:
         analysis = await workflow.execute_activity_method(
             LearningActivities.analyze_user_skill_level,
             SkillQuestion(
@@ -82,7 +86,7 @@ class LearningPathWorkflow:
             start_to_close_timeout=timedelta(seconds=20),
             retry_policy=RetryPolicy(maximum_attempts=2),
         )
-        return await _save(request, assembled(ids.path_id(request.event_id), analysis, syllabus, searched, schedule))
+        return await _save(request, generation, assembled(ids.path_id(request.event_id), analysis, syllabus, searched, schedule))
 
 
 async def _search(request: LearningPathRequested, analysis: SkillAnalysis, syllabus: Syllabus) -> dict[str, Searched]:
@@ -110,7 +114,7 @@ async def _search(request: LearningPathRequested, analysis: SkillAnalysis, sylla
     return {module.id: one for module, one in zip(syllabus.modules, found, strict=True)}
 
 
-async def _save(request: LearningPathRequested, path: LearningPathResult) -> LearningPathResult:
+async def _save(request: LearningPathRequested, generation: int, path: LearningPathResult) -> LearningPathResult:
     saved = await workflow.execute_activity_method(
         LearningActivities.save_learning_path,
         SavePath(
@@ -120,6 +124,7 @@ async def _save(request: LearningPathRequested, path: LearningPathResult) -> Lea
             learning_style=request.learning_style,
             at=workflow.now(),
             path=path,
+            generation=generation,
         ),
         start_to_close_timeout=timedelta(seconds=30),
         heartbeat_timeout=_HEARTBEAT,

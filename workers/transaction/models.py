@@ -9,7 +9,7 @@ Step = Literal["reserve_resources", "process_request", "commit_transaction"]
 
 
 class Purchase(Model):
-    """What a step is told. `transaction_id` is the workflow's ID: with the step's name it is what makes a repetition harmless."""
+    """What a step is told. `transaction_id` is `schemas.ids.transaction_id`: with the step's name it makes a repetition harmless."""
 
     transaction_id: str
     user_id: str

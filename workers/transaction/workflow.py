@@ -8,6 +8,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
+    from schemas.ids import transaction_id
     from schemas.request import Accepted
     from schemas.transaction import CompensationOutcome, TransactionRequested, TransactionResult
     from workers.completion import concluded
@@ -31,19 +32,23 @@ class TransactionalWorkflow:
     @workflow.run
     async def run(self, accepted: Accepted[TransactionRequested]) -> TransactionResult:
         request, saga = accepted.request, Saga()
+        workflow_id = workflow.info().workflow_id
         purchase = Purchase(
-            transaction_id=workflow.info().workflow_id,
+            transaction_id=transaction_id(workflow_id, accepted.generation),
             user_id=request.user_id,
             amount=request.amount,
             item=request.item,
             reference=request.reference,
         )
+        earlier = [transaction_id(workflow_id, generation) for generation in range(1, accepted.generation)]
         return await concluded(
-            accepted, _COMPLETED, saga.run(self._steps(saga, purchase)), partial=lambda: _result(purchase, undone=saga.compensated)
+            accepted, _COMPLETED, saga.run(self._steps(saga, purchase, earlier)), partial=lambda: _result(purchase, undone=saga.compensated)
         )
 
-    async def _steps(self, saga: Saga, purchase: Purchase) -> TransactionResult:
-        undo = Compensate(transaction_id=purchase.transaction_id)
+    async def _steps(self, saga: Saga, purchase: Purchase, earlier: list[str]) -> TransactionResult:
+        for each in earlier:
+            await _take_back(each)
+        release, withdraw, refund = _compensations(purchase.transaction_id)
         await saga.step(
             "reserve_resources",
             workflow.execute_activity_method(
@@ -53,7 +58,7 @@ class TransactionalWorkflow:
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=3),
             ),
-            Compensation(TransactionActivities.release_resources, undo, _SECONDS_30, _HEARTBEAT),
+            release,
         )
         await saga.step(
             "process_request",
@@ -64,7 +69,7 @@ class TransactionalWorkflow:
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=3),
             ),
-            Compensation(TransactionActivities.rollback_processing, undo, timedelta(minutes=2), _HEARTBEAT),
+            withdraw,
         )
         committed = await saga.step(
             "commit_transaction",
@@ -75,9 +80,30 @@ class TransactionalWorkflow:
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=RetryPolicy(maximum_attempts=5),
             ),
-            Compensation(TransactionActivities.rollback_transaction, undo, _SECONDS_30, _HEARTBEAT),
+            refund,
         )
         return _result(purchase, balance_after=committed.balance_after)
+
+
+async def _take_back(earlier: str) -> None:
+    """An earlier generation that was terminated has taken nothing back, and may have been paid; one that has finds nothing more to do."""
+    for undo in reversed(_compensations(earlier)):
+        await workflow.execute_activity(
+            undo.activity,
+            undo.argument,
+            start_to_close_timeout=undo.start_to_close_timeout,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
+        )
+
+
+def _compensations(of: str) -> tuple[Compensation, Compensation, Compensation]:
+    """Of the steps, the first one first."""
+    undo = Compensate(transaction_id=of)
+    return (
+        Compensation(TransactionActivities.release_resources, undo, _SECONDS_30, _HEARTBEAT),
+        Compensation(TransactionActivities.rollback_processing, undo, timedelta(minutes=2), _HEARTBEAT),
+        Compensation(TransactionActivities.rollback_transaction, undo, _SECONDS_30, _HEARTBEAT),
+    )
 
 
 def _result(purchase: Purchase, *, balance_after: int | None = None, undone: list[Undone] | None = None) -> TransactionResult:
