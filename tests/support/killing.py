@@ -145,7 +145,7 @@ def _children(pid: int) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def _worker(world: World, name: str, domain: str, variables: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m workers --domain D`; killed on leaving."""
+    """`python -m workers --domain D`; on leaving it is asked to end, and must."""
     log, temporary = world.folder / f"{name}.log", world.folder / "system-tmp"
     temporary.mkdir(exist_ok=True)
     given = environment({**_variables(world.settings), "HEADRACE_STATE_DIR": str(world.folder), "TMPDIR": str(temporary), **variables})
@@ -163,6 +163,9 @@ async def _worker(world: World, name: str, domain: str, variables: Mapping[str, 
         await eventually(lambda: b"worker_started" in log.read_bytes() or process.returncode is not None, timeout=60)
         assert process.returncode is None, log.read_text()
         yield process
+        if process.returncode is None:
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 30) == 0, log.read_text()
     finally:
         if process.returncode is None:
             process.kill()
