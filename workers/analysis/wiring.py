@@ -39,8 +39,3 @@ async def activities(settings: Settings) -> AsyncIterator[Activities]:
             await processes.close()
             await database.dispose()
             storage.close()
-
-
-def concurrency(settings: Settings) -> int:
-    """Steps that would wait for a process wait in the task queue instead, where no time-out runs."""
-    return settings.analysis_processes
