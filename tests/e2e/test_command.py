@@ -117,6 +117,8 @@ async def test_a_watched_status_goes_on_until_it_is_interrupted_and_then_ends_wi
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, STATE_DIR_VARIABLE: str(system.folder), "FORCE_COLOR": "1", "LINES": "60"},
+        # A shell that starts the tests in the background has them, and what they start, ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     async with asyncio.timeout(90):
