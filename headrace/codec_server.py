@@ -14,8 +14,9 @@ from aiohttp import web
 from google.protobuf import json_format
 from temporalio.api.common.v1 import Payloads
 
+from headrace.encryption import UnknownKey
 from headrace.lifecycle import leave
-from headrace.payloads import UnknownKey, converter
+from headrace.payloads import converter
 from headrace.settings import Settings, SettingsError, load
 
 _MOST_BYTES = 64 * 1024 * 1024

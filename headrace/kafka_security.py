@@ -7,7 +7,6 @@ import ssl
 import time
 from typing import Any
 
-import httpx
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.helpers import create_ssl_context
@@ -77,6 +76,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
             return self._token
 
     async def _fetch(self) -> None:
+        import httpx
+
         given, secret = self._settings, self._settings.kafka_oauth_client_secret
         form = {"grant_type": "client_credentials", **({"scope": given.kafka_oauth_scope} if given.kafka_oauth_scope else {})}
         try:

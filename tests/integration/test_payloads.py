@@ -22,7 +22,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from headrace import codec_server, setup, temporal
-from headrace.payloads import Encryption, UnknownKey, converter, parse_keys
+from headrace.encryption import Encryption, UnknownKey, parse_keys
+from headrace.payloads import converter
 from headrace.settings import Settings, SettingsError
 
 OLD, NEW = (f"{name}:{base64.b64encode(name.encode() * 16).decode()}" for name in ("k1", "k2"))
