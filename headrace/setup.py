@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -49,6 +49,8 @@ _DEAD_LETTERS = {
 _TEMPORAL_SECONDS = 10.0
 _VISIBLE_SECONDS = 30.0
 _ALREADY_EXISTS = 36
+_NO_PLACE = 38
+_FENCED_SECONDS, _ASK_AGAIN_SECONDS = 30.0, 0.5
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
 Say = Callable[[str], None]
@@ -88,15 +90,7 @@ async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
     admin = kafka.admin(settings)
     try:
         await admin.start()
-        there = set(await admin.list_topics())
-        replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
-        new = [
-            NewTopic(name=topic, num_partitions=PARTITIONS, replication_factor=replicas, topic_configs=config)
-            for topic, config in wanted.items()
-            if topic not in there
-        ]
-        # It does not raise: each topic has its own answer.
-        answers = (await admin.create_topics(new)).topic_errors if new else []
+        answers, replicas = await _created(admin, wanted)
     except KafkaError as error:
         raise _away("Kafka", settings.kafka_bootstrap_servers, "HEADRACE_KAFKA_BOOTSTRAP_SERVERS", error) from error
     finally:
@@ -108,6 +102,28 @@ async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
     made = {topic for topic, code, *_ in answers if code == 0}
     for topic in wanted:
         say(f"topic {topic}: made, {PARTITIONS} partitions, {replicas} replicas" if topic in made else f"topic {topic}: there")
+
+
+async def _created(admin: AIOKafkaAdminClient, wanted: Mapping[str, dict[str, str]]) -> tuple[list[Any], int]:
+    """Kafka's answer for each topic that was not there, and the number of replicas.
+
+    A broker that was starved for two seconds is fenced for a moment, and then no topic has a place: it is asked again for a while.
+    """
+    deadline = time.monotonic() + _FENCED_SECONDS
+    answers: dict[str, Any] = {}
+    while True:
+        there = set(await admin.list_topics())
+        replicas = max(1, min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"])))
+        new = [
+            NewTopic(name=topic, num_partitions=PARTITIONS, replication_factor=replicas, topic_configs=config)
+            for topic, config in wanted.items()
+            if topic not in there
+        ]
+        # It does not raise: each topic has its own answer.
+        answers.update({answer[0]: answer for answer in ((await admin.create_topics(new)).topic_errors if new else [])})
+        if not any(code == _NO_PLACE for _, code, *_ in answers.values()) or time.monotonic() > deadline:
+            return list(answers.values()), replicas
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 async def _tables(settings: Settings, say: Say) -> None:
