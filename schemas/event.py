@@ -13,7 +13,7 @@ from schemas.codec import Schema
 from schemas.command import COMMAND, WorkflowCommandIssued
 from schemas.errors import Reason, Rejected
 from schemas.payload import payload_sha256
-from schemas.request import Request
+from schemas.request import Request, what_is_wrong
 from schemas.routes import Route, Routes
 from schemas.topics import Topics
 
@@ -107,9 +107,4 @@ def _validate(model: type[M], value: dict[str, Any]) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        # `include_input=False`: a dead letter's header names what is wrong, it does not repeat the payload.
-        wrong = "; ".join(
-            f"{'.'.join(map(str, found['loc'])) or 'request'}: {found['msg']}"
-            for found in error.errors(include_input=False, include_url=False, include_context=False)
-        )
-        raise Rejected(Reason.INVALID, wrong) from error
+        raise Rejected(Reason.INVALID, what_is_wrong(error)) from error

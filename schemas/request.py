@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -92,6 +92,14 @@ class Accepted(Model, Generic[R]):
     origin: Origin | None
     """None: no record asked for this run by itself, so it is not completed by itself either; a child of a batch, for example."""
     generation: Generation = 1
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """Each field that a model refuses, and why. It repeats no value: a header or a log names what is wrong, not the payload."""
+    return "; ".join(
+        f"{'.'.join(map(str, found['loc'])) or 'request'}: {found['msg'].removeprefix('Value error, ')}"
+        for found in error.errors(include_input=False, include_url=False, include_context=False)
+    )
 
 
 def milliseconds(time: datetime) -> datetime:

@@ -12,6 +12,7 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.cli.produce import opened
 from headrace.settings import Settings
 from schemas.command import Action, WorkflowCommandIssued
+from schemas.request import what_is_wrong
 from schemas.routes import load_routes
 
 _NOBODY = "operator"
@@ -32,8 +33,7 @@ async def send(settings: Settings, action: Action, target: UUID, *, reason: str,
             reason=reason,
         )
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-        raise CommandError(Exit.USAGE, f"this is no command: {wrong}") from error
+        raise CommandError(Exit.USAGE, f"this is no command: {what_is_wrong(error)}") from error
     async with opened(settings, load_routes(settings.routes_file)) as producer:
         await producer.send(issued)
     print(issued.event_id)

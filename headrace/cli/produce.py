@@ -23,7 +23,7 @@ from schemas.codec import encode_body
 from schemas.errors import Transient
 from schemas.from_json import from_json
 from schemas.models import REQUESTS
-from schemas.request import Request
+from schemas.request import Request, what_is_wrong
 from schemas.routes import Route, Routes, load_routes
 
 
@@ -92,8 +92,7 @@ def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Req
             request = route.model.model_validate(from_json(route.schema, fields))
         encode_body(route.schema, request.model_dump())
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, found['loc'])) or 'request'}: {found['msg']}" for found in error.errors())
-        raise CommandError(Exit.USAGE, f"line {number} is no {route.record}: {wrong}") from error
+        raise CommandError(Exit.USAGE, f"line {number} is no {route.record}: {what_is_wrong(error)}") from error
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"line {number}: {error}") from error
     return request

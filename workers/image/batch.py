@@ -100,7 +100,7 @@ class BatchImageGenerationWorkflow(Controlled):
             self._images[index] = await self._child(item, batch_child_id(workflow.info().workflow_id, index, generation))
         except ValidationError as error:
             # The rules are the schema's: the same for every replay of a run that began under them.
-            said = error.errors(include_input=False, include_url=False)[0]["msg"]
+            said = error.errors(include_input=False, include_url=False)[0]["msg"].removeprefix("Value error, ")
             self._fail(index, FailureType.INVALID_PROMPT, f"Invalid prompt: {said}")
         except (FailureError, asyncio.CancelledError) as error:
             reason = sort_failure(error)[1]
