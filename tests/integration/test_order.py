@@ -77,8 +77,9 @@ async def send(settings: Settings, *sent: tuple[bytes | None, UUID]) -> None:
 
 
 def routed(settings: Settings, folder: Path, order: str) -> Settings:
-    """With the shipped routes in another order."""
-    text = SHIPPED.read_text("utf-8").replace('schema = "', f'schema = "{SHIPPED.parent}/')
+    """With its routes in another order."""
+    routes = settings.routes_file or SHIPPED
+    text = routes.read_text("utf-8").replace('schema = "', f'schema = "{routes.parent}/')
     file = folder / "routes.toml"
     file.write_text(text.replace('task_queue = "', f'order = "{order}"\ntask_queue = "'), "utf-8")
     return settings.model_copy(update={"routes_file": file})

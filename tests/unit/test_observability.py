@@ -22,6 +22,7 @@ MODULES = (
     "notifier.producer",
     "notifier.reconcile.activities",
     "notifier.reconcile.watch",
+    "notifier.redrive.activities",
     "headrace.interceptors",
 )
 for module in MODULES:
