@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from headrace.cli.main import main
 from headrace.settings import STATE_DIR_VARIABLE, Settings, load
 from headrace.stack.supervisor import Stack
 from tests.support.otlp import Collector, collecting
@@ -61,3 +64,24 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
             patch.setenv(STATE_DIR_VARIABLE, str(folder))
             settings = load()
         yield System(folder, settings, collector)
+
+
+Command = Callable[..., Awaitable[Answer]]
+
+
+@pytest.fixture
+def here(system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process, for what is asked many times: a process of its own costs a second of CPU."""
+    monkeypatch.setenv(STATE_DIR_VARIABLE, str(system.folder))
+
+    async def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        code = await asyncio.to_thread(main, list(arguments))
+        said = capsys.readouterr()
+        return Answer(int(code), said.out, said.err)
+
+    return run
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,14 +13,12 @@ from sqlalchemy import delete
 
 from headrace import breakers, temporal
 from headrace.breakers import StoppedRoute
-from headrace.cli.main import main
-from headrace.settings import STATE_DIR_VARIABLE
 from headrace.store.engine import engine
 from headrace.store.tables import LEDGER
 from schemas import headers
 from schemas.errors import Reason, Rejected
 from schemas.ids import completion_id
-from tests.e2e.conftest import Answer, System
+from tests.e2e.conftest import Command, System, lines
 from tests.support.dead_letters import producing
 from tests.support.eventually import eventually
 from tests.support.ingress import fields, framed
@@ -30,27 +26,6 @@ from workers.transaction.accounts import Account, account, grant, set_stock
 from workers.transaction.audit import audit
 
 TOPIC, DEAD = "image.requests", "image.requests.dlq"
-
-
-Command = Callable[..., Awaitable[Answer]]
-
-
-@pytest.fixture
-def here(system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process, for what is asked many times: a process of its own costs a second of CPU."""
-    monkeypatch.setenv(STATE_DIR_VARIABLE, str(system.folder))
-
-    async def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = await asyncio.to_thread(main, list(arguments))
-        said = capsys.readouterr()
-        return Answer(int(code), said.out, said.err)
-
-    return run
-
-
-def lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 async def bury(

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from headrace.cli.main import main
-from headrace.settings import STATE_DIR_VARIABLE
 from schemas.ids import completion_id
-from tests.e2e.conftest import Answer, System
+from tests.e2e.conftest import Command, System, lines
 from tests.support.dead_letters import producing
 from tests.support.eventually import eventually
 from tests.support.ingress import fields, framed
 
-Command = Callable[..., Awaitable[Answer]]
-
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-@pytest.fixture
-def here(system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process, for what is asked many times: a process of its own costs a second of CPU."""
-    monkeypatch.setenv(STATE_DIR_VARIABLE, str(system.folder))
-
-    async def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = await asyncio.to_thread(main, list(arguments))
-        said = capsys.readouterr()
-        return Answer(int(code), said.out, said.err)
-
-    return run
-
-
-def lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 async def told(here: Command, event_id: UUID, *wanted: str) -> list[dict[str, Any]]:
