@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from headrace import checks, kafka
 from headrace.settings import Settings, SettingsError
-from tests.support.secure_kafka import PASSWORD, USER, Authority, SecureKafka, secure_kafka
+from tests.support.authority import Authority
+from tests.support.secure_kafka import PASSWORD, USER, SecureKafka, secure_kafka
 
 PLAIN = {"kafka_sasl_mechanism": "PLAIN", "kafka_sasl_username": USER, "kafka_sasl_password": PASSWORD}
 
