@@ -53,7 +53,8 @@ async def s3_rights(settings: Settings) -> str:
     try:
         ahead = await rights.s3_round_trip(settings)
     except ClientError as error:
-        hint = "; the policy of the key must permit what docs/security.md lists" if s3_refusals.code_of(error) == "AccessDenied" else ""
+        needed = "; below tmp/doctor/ its policy must permit s3:GetObject, s3:PutObject and s3:DeleteObject"
+        hint = needed if s3_refusals.code_of(error) == "AccessDenied" else ""
         raise Wrong(f"bucket {settings.s3_bucket}: {s3_refusals.why(error)}{hint}") from error
     _check_clock("S3", ahead)
     return f"put, get and delete in {settings.s3_bucket}; clocks agree"

@@ -40,7 +40,9 @@ def why(error: BaseException) -> str:
         return str(error)
     if isinstance(error, RPCError):
         return refused(error.status.name, error.message) if error.status in NOT_PERMITTED else bounded(error.message, 300)
-    text = f"{error or type(error).__name__}{f': {error.__cause__}' if error.__cause__ else ''}"
+    text = str(error) or type(error).__name__
+    if error.__cause__ is not None:  # S3's, of a payload that is to lie there
+        text = f"{error.__cause__} ({text})"
     if (answer := _ANSWER.search(text)) is not None:
         return refused(*answer.groups())
     return next((means for sign, means in _SIGNS if sign in text), bounded(text, 300))
