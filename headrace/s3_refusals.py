@@ -33,6 +33,7 @@ _SENTENCES = {
 }
 _TLS = "no TLS with S3: is its authority trusted (AWS_CA_BUNDLE), does HEADRACE_S3_ENDPOINT_URL speak TLS"
 _PLAIN = "S3 ends the connection: does HEADRACE_S3_ENDPOINT_URL speak TLS (https://)"
+_WRONG = "S3 answers 400: does HEADRACE_S3_ENDPOINT_URL speak TLS (https://), have temporary credentials ended (AWS_SESSION_TOKEN)"
 
 
 def code_of(error: BaseException) -> str:
@@ -60,8 +61,10 @@ def why(error: BotoCoreError | ClientError) -> str:
         return f"there are no credentials for S3: HEADRACE_S3_ACCESS_KEY_ID and HEADRACE_S3_SECRET_ACCESS_KEY, or AWS's own ({said})"
     if isinstance(error, SSLError):
         return f"{_TLS} ({said})?"
-    if isinstance(error, ConnectionClosedError) or code_of(error) == "400":
+    if isinstance(error, ConnectionClosedError):
         return f"{_PLAIN} ({said})?"
+    if code_of(error) == "400":  # an answer without a body: to HEAD, or of a server that wants TLS
+        return f"{_WRONG} ({said})?"
     if isinstance(error, ClientError) and is_refused(error):
         means = _SENTENCES.get(code_of(error), "S3 refuses it: the key (HEADRACE_S3_ACCESS_KEY_ID, or AWS's own) and its rights")
         return f"{means} ({error.operation_name}: {code_of(error)})"

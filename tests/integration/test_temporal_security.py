@@ -15,6 +15,7 @@ import pytest_asyncio
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from headrace import checks, setup, temporal
+from headrace.cli import standing
 from headrace.cli.main import main
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings, SettingsError, load
@@ -197,6 +198,15 @@ async def test_commands_end_with_4_and_say_what_to_look_at_and_no_key(
         assert code == 4, (command, said)
         assert "TEMPORAL_API_KEY" in " ".join((said.out + said.err).split()), (command, said)
         assert WRONG not in said.out + said.err
+
+
+async def test_the_status_says_that_temporal_is_silent_and_where_to_look(
+    doors: Doors, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(doors.keyed, api_key=WRONG).items():
+        monkeypatch.setenv(name, value)
+    said = list(standing.sentences(settings, await standing.asked(settings, [])))
+    assert "Temporal does not answer: no word of queues and schedules; `headrace doctor` says why" in said
 
 
 async def test_the_doctor_names_the_file_that_is_not_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
