@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from headrace import queues, rights, temporal
+from headrace import queues, rights, s3_refusals, temporal, temporal_refusals
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
@@ -18,7 +18,6 @@ from schemas.topics import Topics
 
 _MOST_SKEW = 5.0
 """Seconds; a clock that is off by more misplaces times in completions and in what maintenance and the reconciler compare."""
-_NOT_PERMITTED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, not an accident
@@ -54,9 +53,9 @@ async def s3_rights(settings: Settings) -> str:
     try:
         ahead = await rights.s3_round_trip(settings)
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        hint = "run `headrace setup`" if code == "NoSuchBucket" else "its policy must permit s3:GetObject, s3:PutObject and s3:DeleteObject"
-        raise Wrong(f"bucket {settings.s3_bucket}: {error.operation_name} is refused ({code}); {hint}") from error
+        needed = "; below tmp/doctor/ its policy must permit s3:GetObject, s3:PutObject and s3:DeleteObject"
+        hint = needed if s3_refusals.code_of(error) == "AccessDenied" else ""
+        raise Wrong(f"bucket {settings.s3_bucket}: {s3_refusals.why(error)}{hint}") from error
     _check_clock("S3", ahead)
     return f"put, get and delete in {settings.s3_bucket}; clocks agree"
 
@@ -82,10 +81,8 @@ async def temporal_rights(settings: Settings) -> str:
     try:
         await client.workflow_service.start_workflow_execution(StartWorkflowExecutionRequest(namespace=client.namespace))
     except RPCError as error:
-        if error.status in _NOT_PERMITTED:
-            raise Wrong(
-                f"starts are refused in namespace {client.namespace} ({error.status.name}): TEMPORAL_API_KEY, or its role"
-            ) from error
+        if error.status in temporal_refusals.NOT_PERMITTED:
+            raise Wrong(f"starts in namespace {client.namespace}: {temporal_refusals.why(error)}") from error
         if error.status == RPCStatusCode.NOT_FOUND:
             raise Wrong(f"there is no namespace {client.namespace} (TEMPORAL_NAMESPACE)") from error
         if error.status != RPCStatusCode.INVALID_ARGUMENT:

@@ -2,7 +2,7 @@
 
 Sources, strongest first: the environment, then the file `env` in the state folder (written by `headrace up`), then the files of the folder
 `HEADRACE_SECRETS_DIR`, one for a setting and named like its variable (`headrace_kafka_sasl_password`), then the defaults here.
-Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, ...) are read by `headrace.temporal`.
+Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_TLS`, ...) and its profile file are read by `headrace.temporal`, and win over these.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Settings(BaseSettings):
 
     temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
+    temporal_api_key: SecretStr | None = Field(None, validation_alias="TEMPORAL_API_KEY")
+    """Here for the folder of secrets, which Temporal's own configuration does not know: the file `temporal_api_key`."""
 
     payload_keys: SecretStr | None = None
     """`NAME:BASE64[,NAME:BASE64...]`: payloads in Temporal are encrypted with the first key and decrypted with any; None: not encrypted."""

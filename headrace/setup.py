@@ -11,17 +11,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from headrace import kafka, s3, temporal
+from headrace import kafka, s3, s3_refusals, search_attributes, temporal
 from headrace.schedules import SCHEDULES, upsert
+from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
-from schemas import names
+from headrace.temporal_refusals import why
 from schemas.errors import bounded
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
@@ -32,12 +31,6 @@ if TYPE_CHECKING:
 PARTITIONS = 6
 """Of a new topic. More can be added later; records of one key then go to another partition than those before them."""
 MAX_REPLICAS = 3
-SEARCH_ATTRIBUTES = (
-    names.SEARCH_ATTRIBUTE_EVENT_ID,
-    names.SEARCH_ATTRIBUTE_USER_ID,
-    names.SEARCH_ATTRIBUTE_EVENT_TYPE,
-    names.SEARCH_ATTRIBUTE_COMPENSATION,
-)
 
 _DEAD_LETTERS = {
     "max.message.bytes": str(kafka.MAX_RECORD_BYTES),
@@ -47,11 +40,9 @@ _DEAD_LETTERS = {
     "message.timestamp.after.max.ms": str(2**63 - 1),
 }
 _TEMPORAL_SECONDS = 10.0
-_VISIBLE_SECONDS = 30.0
 _ALREADY_EXISTS = 36
 _NO_PLACE = 38
 _FENCED_SECONDS, _ASK_AGAIN_SECONDS = 30.0, 0.5
-_KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
 Say = Callable[[str], None]
 
@@ -152,7 +143,8 @@ async def _bucket(settings: Settings, say: Say) -> None:
         finally:
             client.close()
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise _away(f"The bucket {settings.s3_bucket} at S3", address, "HEADRACE_S3_ENDPOINT_URL and HEADRACE_S3_BUCKET", error) from error
+        said = error if isinstance(error, ValueError) else RuntimeError(s3_refusals.why(error))
+        raise _away(f"The bucket {settings.s3_bucket} at S3", address, "HEADRACE_S3_ENDPOINT_URL and HEADRACE_S3_BUCKET", said) from error
     say(f"bucket {settings.s3_bucket}: {'made' if made else 'there'}")
 
 
@@ -176,11 +168,13 @@ def _make_bucket(client: S3Client, settings: Settings) -> bool:
 
 async def _search_attributes(settings: Settings, say: Say) -> Client:
     try:
-        client = await asyncio.wait_for(temporal.connect(settings), _TEMPORAL_SECONDS)
-        new = await asyncio.wait_for(_add_search_attributes(client), _TEMPORAL_SECONDS)
-        await _until_visible(client)
+        client = await asyncio.wait_for(temporal.entered(settings), _TEMPORAL_SECONDS)
+        new = await asyncio.wait_for(search_attributes.add(client), _TEMPORAL_SECONDS)
+        await search_attributes.until_visible(client)
+    except search_attributes.CannotBeMade as error:
+        raise SetupError(str(error)) from error
     except (RPCError, RuntimeError, TimeoutError) as error:
-        raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
+        raise _temporal_away(settings, error) from error
     for name in SEARCH_ATTRIBUTES:
         say(f"search attribute {name}: {'made' if name in new else 'there'}")
     return client
@@ -191,39 +185,12 @@ async def _schedules(settings: Settings, client: Client, say: Say) -> None:
         try:
             made = await asyncio.wait_for(upsert(client, name, schedule), _TEMPORAL_SECONDS)
         except (RPCError, TimeoutError) as error:
-            raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
+            raise _temporal_away(settings, error) from error
         say(f"schedule {name}: {'made' if made else 'there'}")
 
 
-async def _add_search_attributes(client: Client) -> set[str]:
-    answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
-    there = answer.custom_attributes
-    for name in SEARCH_ATTRIBUTES:
-        if name in there and there[name] != _KEYWORD:
-            raise SetupError(
-                f"namespace {client.namespace} has a search attribute {name} that is no Keyword: remove it with `temporal operator"
-                f" search-attribute remove --name {name}`, or use another namespace (TEMPORAL_NAMESPACE)"
-            )
-    new = {name for name in SEARCH_ATTRIBUTES if name not in there}
-    if new:
-        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=dict.fromkeys(new, _KEYWORD))
-        await client.operator_service.add_search_attributes(request)
-    return new
-
-
-async def _until_visible(client: Client) -> None:
-    """Until the server takes the attributes: before that it refuses every start that carries one."""
-    query = " AND ".join(f"{name} = 'x'" for name in SEARCH_ATTRIBUTES)
-    deadline = time.monotonic() + _VISIBLE_SECONDS
-    while True:
-        try:
-            await client.count_workflows(query)
-        except RPCError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.2)
-        else:
-            return
+def _temporal_away(settings: Settings, error: BaseException) -> SetupError:
+    return _away("Temporal", temporal.address(settings), "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", RuntimeError(why(error)))
 
 
 def _away(part: str, address: str, setting: str, error: BaseException) -> SetupError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from temporalio.service import RPCStatusCode
 
+from headrace.temporal_refusals import NOT_PERMITTED, refused
 from schemas.errors import Reason, Rejected, Transient, bounded
 
 _BUSY = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.DEADLINE_EXCEEDED)
@@ -34,5 +35,7 @@ def sort(status: RPCStatusCode, message: str) -> Rejected | Transient | NotSetUp
         return Rejected(Reason.TOO_LARGE, message)  # gRPC's own limit of one message; it would never pass
     if status == RPCStatusCode.NOT_FOUND:
         return NotSetUp(f"Temporal has no such namespace: create it or set TEMPORAL_NAMESPACE ({bounded(message, 200)})")
+    if status in NOT_PERMITTED:
+        return Transient(f"Temporal: {refused(status.name, message)}")
     kind = Busy if status in _BUSY else Transient
     return kind(f"Temporal answers {status.name}: {bounded(message, 200)}")

@@ -12,11 +12,12 @@ from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair,
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from headrace.temporal_refusals import why
 from ingress.decode import Event
 from ingress.disposition import Duplicate, Started
 from ingress.errors import Busy, sort
 from schemas import headers, names
-from schemas.errors import Reason, Rejected, Transient, bounded
+from schemas.errors import Reason, Rejected, Transient
 from schemas.ids import workflow_id
 from schemas.request import Accepted, Origin
 
@@ -75,8 +76,8 @@ class Starter:
             raise sort(error.status, error.message) from error
         except TimeoutError as error:
             raise Busy(f"Temporal did not answer a start within {self._seconds:g} s") from error
-        except RuntimeError as error:  # a client that has never been connected
-            raise Transient(f"Temporal is not reached: {bounded(str(error), 200)}") from error
+        except RuntimeError as error:  # a client that has never been connected, or S3 for a payload that is to lie there
+            raise Transient(f"Temporal, or S3 for a large payload, is not reached: {why(error)}") from error
         return Started(request.event_id, identity, handle.result_run_id)
 
 

@@ -54,7 +54,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             stack.push_async_callback(database.dispose)
             await until_there("database", lambda: _tables(database), stop)
             activities = await stack.enter_async_context(publishing(settings, database, stop))
-            client = await until_there("temporal", lambda: temporal.connect(settings), stop)
+            client = await until_there("temporal", lambda: temporal.entered(settings), stop)
             reconciling = reconciler(settings, database, client, activities)
             sending_again = await stack.enter_async_context(redriving(settings, database, client, stop))
             worker = build_worker(

@@ -100,7 +100,7 @@ class FailureType(StrEnum):
     COMPENSATION_BLOCKED = "CompensationBlocked"
     """The step after it is not taken back yet."""
     STORAGE_REFUSED = "StorageRefused"
-    """S3, or the file system, does not permit it: asking again gives the same answer."""
+    """S3, or the file system, does not permit it: credentials, rights, or a bucket that is not there. An operator mends it."""
     ARCHIVE_CONFLICT = "ArchiveConflict"
     """Under the key of an archive lies something else, which is not overwritten."""
     ARCHIVE_UNVERIFIED = "ArchiveUnverified"

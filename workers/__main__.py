@@ -70,7 +70,7 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     running = False
     async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
-        client = await until_there("temporal", lambda: temporal.connect(settings, runtime=runtime), stop)
+        client = await until_there("temporal", lambda: temporal.entered(settings, runtime=runtime), stop)
         for name, domain in domains.items():
             if only not in (None, name):
                 continue

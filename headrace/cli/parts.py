@@ -17,6 +17,7 @@ from headrace import temporal
 from headrace.cli.errors import CommandError, Exit
 from headrace.settings import Settings
 from headrace.store.engine import engine
+from headrace.temporal_refusals import why
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
 from schemas.errors import Transient, bounded
@@ -73,8 +74,8 @@ def temporal_answers(settings: Settings) -> Iterator[None]:
     except (RPCError, RuntimeError, TimeoutError) as error:
         raise CommandError(
             Exit.UNREACHABLE,
-            f"Temporal at {settings.temporal_address} does not answer ({bounded(str(error) or type(error).__name__, 200)}):"
-            " is it up, is TEMPORAL_ADDRESS right? `headrace status`",
+            f"Temporal at {temporal.address(settings)} does not answer ({why(error)}):"
+            " is it up, is TEMPORAL_ADDRESS right? `headrace doctor`",
         ) from error
 
 

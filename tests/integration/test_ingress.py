@@ -30,7 +30,7 @@ from schemas.routes import load_routes
 from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
-from tests.support.ingress import fields, framed
+from tests.support.ingress import all_disposed, fields, framed, send
 
 
 @pytest_asyncio.fixture
@@ -38,17 +38,6 @@ async def ready(settings: Settings) -> Settings:
     """The test's own topics, tables and bucket."""
     await setup.run(settings, lambda _: None)
     return settings
-
-
-async def send(settings: Settings, *values: bytes | None, key: bytes | None = b"key", partition: int | None = None) -> None:
-    topic = Topics(settings.topic_prefix).requests("image")
-    async with kafka.producer(settings, idempotent=True) as producer:
-        for each in values:
-            await producer.send_and_wait(topic, each, key=key, partition=partition)
-
-
-async def all_disposed(settings: Settings) -> bool:
-    return await ingress.lag(settings) == 0
 
 
 async def runs(client: Client, event_ids: set[UUID]) -> int:

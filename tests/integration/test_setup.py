@@ -16,6 +16,7 @@ from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleOve
 
 from headrace import kafka, s3, setup, temporal
 from headrace.schedules import SCHEDULES, upsert
+from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
@@ -78,7 +79,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *setup.SEARCH_ATTRIBUTES, *SCHEDULES])
+    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *SEARCH_ATTRIBUTES, *SCHEDULES])
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []
