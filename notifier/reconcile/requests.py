@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartiti
 from pydantic import ValidationError
 
 from headrace import kafka
+from headrace.references import References
 from headrace.settings import Settings
 from headrace.wire import Wire
 from notifier.reconcile.events import OpenEvent
@@ -41,6 +42,7 @@ class Requests:
     def __init__(self, settings: Settings, wire: Wire) -> None:
         self._settings = settings
         self._wire = wire
+        self._references = References(settings)
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
         self._topics: dict[str, set[TopicPartition]] = {}
@@ -49,6 +51,7 @@ class Requests:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._references.close()
         if self._consumer is not None:
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(self._consumer.stop(), 5)
@@ -56,7 +59,7 @@ class Requests:
     async def sender(self, event: OpenEvent) -> Sender | None:
         """None when Kafka keeps the record no more, or keeps another one at its place.
 
-        Raises `KafkaError` while Kafka does not answer, and `schemas.errors.Transient` while the registry does not.
+        Raises `KafkaError` while Kafka does not answer, and `schemas.errors.Transient` while the registry or S3 does not.
         """
         try:
             async with self._turn:
@@ -66,7 +69,7 @@ class Requests:
         if record is None:
             return None
         try:
-            value = (await self._wire.decode(record.value)).value
+            value = (await self._wire.decode(await self._references.value(record))).value
         except Rejected:
             return None
         if value.get("event_id") not in (event.event_id, str(event.event_id)):
