@@ -39,7 +39,7 @@ class RequestProducer:
         self._producer = IdempotentProducer(settings)
         self._references = References(settings)
         self._refused: dict[str, int] = {}
-        """The smallest value that was too large, by topic: topics and brokers have limits of their own, and few clients may ask for them."""
+        """The smallest value that was too large, by topic: topics have limits of their own, and few clients may ask for them."""
 
     async def __aenter__(self) -> Self:
         await self._producer.__aenter__()
