@@ -115,6 +115,8 @@ class FailureType(StrEnum):
     """Of a child: its run exists, and it does not run twice."""
     NO_IMAGE = "NoImage"
     """A batch of which no prompt gave an image; its result says why, prompt by prompt."""
+    RESULT_TOO_LARGE = "ResultTooLarge"
+    """The run succeeded, and Kafka does not take a completion with its result."""
     CANCELLED = "Cancelled"
     TERMINATED = "Terminated"
     """Somebody has ended the run from outside; the message has their reason."""

@@ -50,7 +50,8 @@ async def killable(folder: Path) -> AsyncIterator[KillableS3]:
     """Not started yet."""
     state, ports = StateFolder(folder / "s3"), Ports()
     state.temporary.mkdir(parents=True)
-    made = KillableS3(s3.prepare(state, {name: ports.choose(name).port for name in s3.PORTS}))
+    # Not the well-known port, which belongs to the stack of whoever comes first.
+    made = KillableS3(s3.prepare(state, {name: ports.choose(f"killable-{name}").port for name in s3.PORTS}))
     try:
         yield made
     finally:
