@@ -140,7 +140,7 @@ async def fates(engine: AsyncEngine, letters: Collection[DeadLetter]) -> dict[UU
 def _event_id(decoded: Decoded | None, record: ConsumerRecord) -> UUID | None:
     found = decoded.value.get("event_id") if decoded else None
     if found is None:
-        found = next((value.decode("utf-8", "replace") for name, value in record.headers if name == headers.CE_ID and value), None)
+        found = headers.ce_id(record.headers)
     try:
         return found if isinstance(found, UUID) or found is None else UUID(str(found))
     except ValueError:

@@ -91,6 +91,11 @@ def check_event_id(headers: Iterable[tuple[str, bytes | None]], event_id: UUID) 
             raise Rejected(Reason.INVALID, f"header ce_id is {shown!r}, but event_id in the value is {event_id}: send the same in both")
 
 
+def ce_id(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """The first `ce_id` that says something."""
+    return next((value.decode("utf-8", "replace") for name, value in headers if name == CE_ID and value), None)
+
+
 def dataref(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> str | None:
     """Where the value of a record lies that has none; None for one that carries its value, whatever its headers say.
 

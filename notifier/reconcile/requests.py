@@ -20,7 +20,7 @@ from headrace.settings import Settings
 from headrace.wire import Wire
 from notifier.reconcile.events import OpenEvent
 from schemas import headers
-from schemas.errors import Rejected
+from schemas.errors import Rejected, Transient
 from schemas.request import Accepted, OpenRequest
 
 _READ_SECONDS = 5.0
@@ -59,7 +59,7 @@ class Requests:
     async def sender(self, event: OpenEvent) -> Sender | None:
         """None when Kafka keeps the record no more, or keeps another one at its place.
 
-        Raises `KafkaError` while Kafka does not answer, and `schemas.errors.Transient` while the registry or S3 does not.
+        Raises `KafkaError` while Kafka does not answer, and `schemas.errors.Transient` while the registry does not.
         """
         try:
             async with self._turn:
@@ -68,11 +68,8 @@ class Requests:
             raise KafkaTimeoutError(f"{event.topic} is not read within {_READ_SECONDS:g} s") from error
         if record is None:
             return None
-        try:
-            value = (await self._wire.decode(await self._references.value(record))).value
-        except Rejected:
-            return None
-        if value.get("event_id") not in (event.event_id, str(event.event_id)):
+        value = await self._value(record)
+        if value is None or value.get("event_id") not in (event.event_id, str(event.event_id)):
             return None  # the topic was made anew
         return Sender(
             user_id=str(value.get("user_id", "")),
@@ -80,6 +77,17 @@ class Requests:
             key=record.key,
             traceparent=headers.traceparent(record.headers),
         )
+
+    async def _value(self, record: ConsumerRecord) -> dict[str, Any] | None:
+        """None for one that cannot be read. Of a value in S3 that is not to be had now, what the headers say: nobody waits for S3."""
+        try:
+            found = await self._references.value(record)
+        except (Rejected, Transient):
+            return {"event_id": headers.ce_id(record.headers)}
+        try:
+            return (await self._wire.decode(found)).value
+        except Rejected:
+            return None
 
     async def _record(self, event: OpenEvent) -> ConsumerRecord | None:
         consumer = await self._started()
