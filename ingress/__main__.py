@@ -56,7 +56,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         with contextlib.suppress(Stopped):
-            room = Room(settings.ingress_max_bytes)
+            bounds = Bounds(settings.ingress_max_in_flight, settings.ingress_drain_seconds)
+            room = Room(settings.ingress_max_bytes, bounds.records_of_a_partition)
             pipeline = await stack.enter_async_context(_pipeline(settings, routes, topics, breakers, database, room, stop))
             consumer = Consumer(
                 kafka.consumer(
@@ -70,7 +71,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 [*(topics.requests(domain) for domain in routes.domains()), topics.commands],
                 pipeline,
                 breakers,
-                Bounds(settings.ingress_max_in_flight, settings.ingress_drain_seconds),
+                bounds,
                 room,
             )
             await stack.enter_async_context(health.serve(settings, lambda: consumer.ready and not breakers.open_routes()))

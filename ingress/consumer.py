@@ -150,7 +150,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ship
 
     def _wanted(self) -> tuple[list[TopicPartition], int]:
         """The partitions to fetch from, none of them meaning all, and how many records at the most; 0 when there is no room."""
-        most = self._bounds.records - len(self._tasks)
+        # References that wait are nothing but their places: while S3 is away they must not keep everything else out.
+        most = self._bounds.records - (len(self._tasks) - self._room.waiting)
         # Not one by one: a fetch costs the same for one record as for many.
         if self._room.left <= 0 or most < max(1, self._bounds.records // 16):
             return [], 0

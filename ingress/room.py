@@ -8,17 +8,21 @@ from ingress.lanes import Lanes
 
 
 class Room:
-    """So many bytes at one time. A record is read while there is room at all; a reference is fetched when all of it has room.
+    """So many bytes, and so many references, at one time.
 
-    References have their room in the order in which their records were read. In any other a record could hold room while it waits for its
-    turn behind one that waits for room. The only one is always let in, however full it is: it waits for nobody who waits for room.
+    A record is read while there is room at all; a reference is fetched when all of it has room. References have their room in the order in
+    which their records were read. In any other a record could hold room while it waits for its turn behind one that waits for room. The
+    only one is always let in, however full it is: it waits for nobody who waits for room.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, references: int) -> None:
         self.most = most
         self.used = 0
+        self.waiting = 0
+        """References that have no room yet."""
+        self._references = references
         self._fetched = 0
-        """How much of it references have."""
+        """Those that have."""
         self._queue = Lanes()
         self._freed = asyncio.Event()
 
@@ -38,32 +42,43 @@ class Room:
 
     def load(self, reference: str) -> Load:
         """A record was read that has a reference: its place in the queue."""
+        self.waiting += 1
         return Load(self, self._queue, reference)
 
     async def fit(self, size: int) -> None:
         """For the first of the queue: returns when there is room for it, which it then has."""
-        while self._fetched and size > self.left:
+        while self._fetched and (size > self.left or self._fetched >= self._references):
             self._freed.clear()
             await self._freed.wait()
         self.used += size
-        self._fetched += size
+        self._fetched += 1
+        self.waiting -= 1
 
-    def give_back(self, size: int) -> None:
-        self._fetched -= size
-        self.remove(size)
+    def leave(self, size: int | None) -> None:
+        """A reference has ended; with None it had no room yet."""
+        if size is None:
+            self.waiting -= 1
+        else:
+            self._fetched -= 1
+            self.remove(size)
 
 
 class Load:
     """What one reference brings in."""
 
-    __slots__ = ("_place", "_room", "reference", "size")
+    __slots__ = ("_left", "_place", "_room", "_size", "reference")
 
     def __init__(self, room: Room, queue: Lanes, reference: str) -> None:
         self._room = room
         self._place = queue.enter(["references"])
         self.reference = reference
-        self.size = 0
+        self._size: int | None = None
+        self._left = False
+
+    @property
+    def size(self) -> int:
         """Bytes for which it has room."""
+        return self._size or 0
 
     async def come(self) -> None:
         """Returns when it is the first that waits for room. May be cancelled; then `leave` is still due."""
@@ -72,12 +87,12 @@ class Load:
     async def take(self, size: int) -> None:
         """Returns when it has room for so many bytes, and lets the next one come. May be cancelled; then `leave` is still due."""
         await self._room.fit(size)
-        self.size = size
+        self._size = size
         self._place.leave()
 
     def leave(self) -> None:
         """Gives up its room and its place. Does nothing the second time."""
-        self._place.leave()
-        if self.size:
-            self._room.give_back(self.size)
-            self.size = 0
+        if not self._left:
+            self._left = True
+            self._place.leave()
+            self._room.leave(self._size)

@@ -47,7 +47,7 @@ class NothingStops:
 async def test_a_record_given_up_before_its_first_step_does_not_block_its_key_for_ever() -> None:
     """A rebalance in the moment between fetching and the task's first step: the task is cancelled and its code never runs."""
     handler = InLanes()
-    consumer = Consumer(None, ["t"], handler, NothingStops(), Bounds(records=100, drain_seconds=1.0), room := Room(1000))
+    consumer = Consumer(None, ["t"], handler, NothingStops(), Bounds(records=100, drain_seconds=1.0), room := Room(1000, 25))
     record = SimpleNamespace(offset=0, key=b"k", value=b"v", timestamp=0)
     consumer._take(0, {PARTITION: [record]})
     consumer._epoch = 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +39,8 @@ from tests.support.eventually import eventually
 from tests.support.ingress import CATALOG, fields, framed
 from tests.support.killable_s3 import killable
 from tests.support.references import put, refer
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest_asyncio.fixture
@@ -255,3 +259,27 @@ async def test_temporal_is_not_thought_away_because_s3_does_not_take_an_argument
         with pytest.raises(StorageAway, match="S3 does not take"):
             await gate.through(lambda: starter.start(record, Event(route, request, b"")))
     assert gate.is_open
+
+
+async def test_the_example_in_the_documents_sends_what_the_ingress_takes(ready: Settings) -> None:
+    example = (ROOT / "docs/examples/plain_reference.py").read_text("utf-8")
+    assert f"```python\n{example}```" in (ROOT / "docs/clients.md").read_text("utf-8")
+    given, secret = fields(prompt="x" * 2000), ready.s3_secret_access_key
+    assert secret is not None
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-c", example, ready.kafka_bootstrap_servers, Topics(ready.topic_prefix).requests("image")),
+        *(ready.s3_bucket, str(given["event_id"])),
+        stdin=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "AWS_ENDPOINT_URL_S3": ready.s3_endpoint_url or "",
+            "AWS_ACCESS_KEY_ID": ready.s3_access_key_id or "",
+            "AWS_SECRET_ACCESS_KEY": secret.get_secret_value(),
+            "AWS_DEFAULT_REGION": ready.s3_region,
+        },
+    )
+    await process.communicate(framed(given))
+    assert process.returncode == 0
+    async with ingress.running(ready):
+        await disposed(ready)
+    assert await is_started(await temporal.connect(ready), given["event_id"])

@@ -37,7 +37,7 @@ def test_all_get_room_in_the_end_whatever_holds_it_and_waits_for_its_turn(record
 
 
 async def _all_pass(records: list[Given], chance: random.Random) -> None:
-    room, lanes = Room(_MOST), Lanes()
+    room, lanes = Room(_MOST, 4), Lanes()
     # Made in their order; one that is cancelled before its first step has entered nothing, which is as good.
     tasks = [asyncio.create_task(_pass(record, room, lanes, chance)) for record in records]
     by_value = sum(each.size for each in records if not each.by_reference)
@@ -50,7 +50,7 @@ async def _all_pass(records: list[Given], chance: random.Random) -> None:
     async with asyncio.timeout(20):
         answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(answer is None or isinstance(answer, asyncio.CancelledError) for answer in answers)
-    assert room.used == 0
+    assert (room.used, room.waiting) == (0, 0)
     assert len(lanes) == 0
 
 
@@ -80,7 +80,7 @@ async def _pass(record: Given, room: Room, lanes: Lanes, chance: random.Random) 
 
 
 async def test_a_reference_waits_for_the_room_of_another_and_not_for_that_of_records() -> None:
-    room = Room(_MOST)
+    room = Room(_MOST, 4)
     room.add(_MOST)
     first, second = room.load("s3://b/requests/1"), room.load("s3://b/requests/2")
     await asyncio.wait_for(first.take(60), 5)  # the only one is let in
@@ -94,3 +94,16 @@ async def test_a_reference_waits_for_the_room_of_another_and_not_for_that_of_rec
     first.leave()
     await asyncio.wait_for(waits, 5)
     assert room.used == 60
+
+
+async def test_small_references_are_bounded_by_their_number() -> None:
+    room = Room(_MOST, 2)
+    loads = [room.load(f"s3://b/requests/{number}") for number in range(3)]
+    for load in loads[:2]:
+        await asyncio.wait_for(load.take(0), 5)
+    waits = asyncio.create_task(loads[2].take(0))
+    await asyncio.sleep(0)
+    assert (waits.done(), room.waiting) == (False, 1)
+    loads[0].leave()
+    await asyncio.wait_for(waits, 5)
+    assert room.waiting == 0
