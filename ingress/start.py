@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from aiokafka import ConsumerRecord
+from pydantic import TypeAdapter
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -26,6 +27,8 @@ from schemas.request import Accepted, Origin
 _EVENT_ID = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_EVENT_ID)
 _USER_ID = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_USER_ID)
 _EVENT_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_ATTRIBUTE_EVENT_TYPE)
+
+_ACCEPTED: TypeAdapter[Accepted[Any]] = TypeAdapter(Accepted[Any])
 
 _MAX_FAIRNESS_KEY_BYTES = 64
 _MAX_GROWTH = 8
@@ -109,7 +112,8 @@ def check_size(accepted: Accepted[Any], sizes: Sizes) -> int:
     Before the call: beyond gRPC's own limit the server would answer RESOURCE_EXHAUSTED, as if it were busy. Encryption adds some hundred
     bytes, of which the server tells itself.
     """
-    size, above = len(accepted.model_dump_json()), sizes.in_s3_above
+    # In bytes; model_dump_json would give characters, of which a byte is not enough for many.
+    size, above = len(_ACCEPTED.dump_json(accepted)), sizes.in_s3_above
     if above is not None and size > above:
         if size > payloads.MOST_IN_S3:
             raise Rejected(Reason.TOO_LARGE, f"its workflow's argument has {size} bytes, and {payloads.MOST_IN_S3} are taken")

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -283,3 +284,12 @@ async def test_the_example_in_the_documents_sends_what_the_ingress_takes(ready: 
     async with ingress.running(ready):
         await disposed(ready)
     assert await is_started(await temporal.connect(ready), given["event_id"])
+
+
+async def test_the_rule_for_the_bucket_in_the_documents_is_one_that_s3_takes(ready: Settings) -> None:
+    [code] = re.findall(r"^```python\n(import boto3.*?)^```$", (ROOT / "docs/operating.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    client = s3.client(ready)
+    there = code.replace('"headrace"', repr(ready.s3_bucket)).replace('boto3.client("s3")', "client").replace("import boto3", "")
+    await asyncio.to_thread(exec, there, {"client": client})
+    [rule] = (await asyncio.to_thread(client.get_bucket_lifecycle_configuration, Bucket=ready.s3_bucket))["Rules"]
+    assert (rule["Filter"]["Prefix"], rule["Expiration"]["Days"]) == ("requests/", 90)
