@@ -183,25 +183,40 @@ async def test_s3_killed_while_references_wait_loses_nothing_and_dead_letters_no
         own = ready.model_copy(update={"s3_endpoint_url": storage.address})
         await storage.start()
         await asyncio.to_thread(s3.client(own).create_bucket, Bucket=own.s3_bucket)
-        by_reference, by_value = [fields() for _ in range(12)], [fields() for _ in range(6)]
+        by_reference, by_value, behind = [fields() for _ in range(12)], [fields() for _ in range(6)], fields()
         references = [await put(own, framed(each)) for each in by_reference]
         await storage.kill()
         async with ingress.running(own) as running:
             for number, reference in enumerate(references):
                 await refer(own, reference, key=b"large", partition=number % 6)
             await eventually(lambda: transient_errors(own) > 2, timeout=30)
+            await refer(own, value=framed(behind), key=b"large", partition=0)
             # Other keys of the same partitions do not wait for S3.
             for number, each in enumerate(by_value):
                 await refer(own, value=framed(each), key=b"small", partition=number)
             client = await temporal.connect(own)
             await eventually(lambda: all_started(client, by_value), timeout=30)
+            assert not await all_started(client, [behind]), "of one key"
             assert not running.done()
-            assert await ingress.lag(own) == 18
+            assert await ingress.lag(own) == 19
             assert not await dead(own)
             await storage.start()
-            await eventually(lambda: all_started(client, by_reference), timeout=60)
+            await eventually(lambda: all_started(client, [*by_reference, behind]), timeout=60)
             await disposed(own)
         assert not await dead(own)
+
+
+async def test_references_that_wait_keep_no_other_partition_out(blind: Settings) -> None:
+    small = blind.model_copy(update={"ingress_max_in_flight": 8})
+    for number in range(30):
+        await refer(small, f"s3://{small.s3_bucket}/requests/x", key=str(number).encode(), partition=number % 5)
+    given = fields()
+    async with ingress.running(small):
+        await eventually(lambda: transient_errors(small) > 2, timeout=30)
+        await refer(small, value=framed(given), partition=5)
+        client = await temporal.connect(small)
+        await eventually(lambda: all_started(client, [given]), timeout=30)
+    assert not await dead(small)
 
 
 async def all_started(client: Client, given: list[dict[str, Any]]) -> bool:
