@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     ingress_max_in_flight: int = Field(1000, ge=8)
     """Records read and without a disposition, at the most."""
     ingress_max_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
-    """The sum of their sizes, at the most; one record is always let in."""
+    """The sum of their sizes, at the most; one record is always let in. A request by reference may have so many bytes."""
     ingress_min_starts: int = Field(4, ge=1)
     ingress_max_starts: int = Field(256, ge=1)
     """Between these two the number of calls to Temporal at one time follows the server."""

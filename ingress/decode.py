@@ -25,12 +25,12 @@ class Decoder:
         decoded = self._wire.decode_at_once(record.value)
         return None if decoded is None else self._read(record, decoded)
 
-    async def decode(self, record: ConsumerRecord) -> Event | Command:
-        """What a record asks for.
+    async def decode(self, record: ConsumerRecord, value: bytes | None) -> Event | Command:
+        """What a record asks for whose value is this one, wherever it lay.
 
         Raises `Rejected`, as `RejectedEvent` when the value could be read; `Transient` while the schema registry does not answer.
         """
-        return self._read(record, await self._wire.decode(record.value))
+        return self._read(record, await self._wire.decode(value))
 
     def _read(self, record: ConsumerRecord, decoded: Decoded) -> Event | Command:
         return self._reader.read(record.topic, record.headers, decoded.record, decoded.value)

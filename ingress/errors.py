@@ -23,6 +23,10 @@ class Busy(Transient):
     """Temporal says that it has too much to do, or takes too long to answer: fewer calls at one time help."""
 
 
+class StorageAway(Transient):
+    """S3 does not take the argument of a workflow: Temporal was not asked, and nothing is said of it."""
+
+
 def sort(status: RPCStatusCode, message: str) -> Rejected | Transient | NotSetUp:
     """What an answer other than OK means. Only INVALID_ARGUMENT speaks of this event; everything else passes or is mended by people."""
     if status == RPCStatusCode.INVALID_ARGUMENT:

@@ -19,7 +19,7 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from temporalio.exceptions import ApplicationError
 
-from headrace.idempotent import RecordRefused
+from headrace.idempotent import RecordRefused, RecordTooLarge
 from schemas.completion import Published
 from schemas.errors import FailureType, bounded
 from schemas.headers import Headers
@@ -142,6 +142,10 @@ def _result(message: Message, task: asyncio.Task[Published]) -> Published:
         return task.result()
     except RecordRefused as error:
         REFUSED.labels(message.record).inc()
+        if isinstance(error, RecordTooLarge):
+            raise ApplicationError(
+                f"{error.args[0]}: let the result name an object in S3 instead", type=FailureType.RESULT_TOO_LARGE.value, non_retryable=True
+            ) from error
         raise ApplicationError(str(error), type=FailureType.INTERNAL.value, non_retryable=True) from error
     except KafkaError as error:
         raise ApplicationError(

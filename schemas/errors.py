@@ -29,13 +29,17 @@ class Reason(StrEnum):
     ID_CONFLICT = "id_conflict"
     """Its event ID is that of another event: the same ID, another payload."""
     TOO_LARGE = "too_large"
-    """More than Temporal takes as one payload."""
+    """More than Temporal takes as one payload, or a reference to more than the ingress takes at one time."""
     REJECTED_BY_TEMPORAL = "rejected_by_temporal"
     """The server answered INVALID_ARGUMENT."""
     UNKNOWN_TARGET = "unknown_target"
     """A command for an event that did not come within the time it waits for it."""
     TARGET_CLOSED = "target_closed"
     """A command for a run that has ended."""
+    REFERENCE_REFUSED = "reference_refused"
+    """Its `ce_dataref` is none that may be read: another bucket, another scheme, not below `requests/`, or of a command."""
+    REFERENCE_MISSING = "reference_missing"
+    """There is no object at its `ce_dataref`."""
 
 
 class Rejected(Exception):  # noqa: N818 - named for what happens next
@@ -111,6 +115,8 @@ class FailureType(StrEnum):
     """Of a child: its run exists, and it does not run twice."""
     NO_IMAGE = "NoImage"
     """A batch of which no prompt gave an image; its result says why, prompt by prompt."""
+    RESULT_TOO_LARGE = "ResultTooLarge"
+    """The run succeeded, and Kafka does not take a completion with its result."""
     CANCELLED = "Cancelled"
     TERMINATED = "Terminated"
     """Somebody has ended the run from outside; the message has their reason."""

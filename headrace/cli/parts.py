@@ -54,11 +54,13 @@ async def opened_database(settings: Settings, *, seconds: float | None = _PATIEN
 
 @asynccontextmanager
 async def opened_wire(settings: Settings, routes: Routes) -> AsyncIterator[Wire]:
-    """What reads Kafka's records. Kafka and the schema registry being away end the command with 4."""
+    """What reads Kafka's records. Kafka, the schema registry and S3 being away end the command with 4."""
     wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
     try:
         yield wire
-    except (KafkaError, Transient) as error:
+    except Transient as error:
+        raise CommandError(Exit.UNREACHABLE, f"{error}: is it up? `headrace status`") from error
+    except KafkaError as error:
         raise CommandError(
             Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error}): is it up? `headrace status`"
         ) from error

@@ -22,7 +22,7 @@ from headrace import kafka, setup, temporal
 from headrace.settings import Settings
 from ingress.decode import Event
 from ingress.errors import NotSetUp
-from ingress.start import Starter
+from ingress.start import Sizes, Starter
 from schemas.errors import Transient
 from schemas.ids import workflow_id
 from schemas.models import REQUESTS
@@ -227,7 +227,7 @@ async def test_a_start_that_is_never_answered_is_transient(ready: Settings) -> N
     port = quiet.sockets[0].getsockname()[1]
     try:
         client = await temporal.connect(ready.model_copy(update={"temporal_address": f"127.0.0.1:{port}"}), lazy=True)
-        starter = Starter(client, 0.5, 2**21)
+        starter = Starter(client, 0.5, Sizes(2**21, None))
         route = load_routes().find(ingress.REQUESTED)
         assert route is not None
         record = type("R", (), {"topic": "t", "partition": 0, "offset": 0, "key": None, "headers": (), "value": b""})()

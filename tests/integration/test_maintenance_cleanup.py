@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 EVERYTHING = timedelta(hours=-1)
 """As if the clock were an hour ahead: S3 gives each object its own time."""
-NEIGHBOURS = ["tmpfoo/a", "tmp", "images/a.png", "images/tmp/a", "archive/history/day=2026-01-01/a.parquet", "Tmp/a"]
+NEIGHBOURS = [
+    *("tmpfoo/a", "tmp", "images/a.png", "images/tmp/a", "archive/history/day=2026-01-01/a.parquet", "Tmp/a"),
+    "requests/image.requests/1/a",
+]
 
 
 @pytest_asyncio.fixture

@@ -11,10 +11,12 @@ from headrace import kafka, setup
 from headrace.registry import Registry
 from headrace.settings import Settings
 from headrace.wire import Wire
+from ingress import metrics
 from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
 from tests.support.ingress import CATALOG, REQUESTED, fields, framed
+from tests.support.references import put, refer
 from tests.support.registry import Apicurio
 from tests.support.tcp_proxy import TcpProxy
 
@@ -60,6 +62,20 @@ async def test_a_registry_that_is_away_holds_back_only_what_needs_it(ready: Sett
             await eventually(committed, timeout=30)
     [letter] = await ingress.read_all(ready, f"{topic}.dlq")
     assert dict(letter.headers)["dlq_reason"] == b"unknown_schema"
+
+
+async def test_a_reference_in_the_frame_of_the_registry_waits_for_it_and_is_read(ready: Settings, apicurio: Apicurio) -> None:
+    address, event_id = urlsplit(apicurio.url), uuid4()
+    await refer(ready, await put(ready, await confluent(apicurio, ready, event_id)))
+    async with TcpProxy.to_address(lambda: f"{address.hostname}:{address.port}") as proxy:
+        proxy.mode = "refuse"
+        behind = ready.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{proxy.port}{address.path}"})
+        waits = metrics.TRANSIENT.labels(Topics(ready.topic_prefix).requests("image"))
+        async with ingress.running(behind):
+            await eventually(lambda: waits._value.get() > 1, timeout=30)
+            assert await ingress.lag(ready) == 1
+            proxy.heal()
+            await eventually(lambda: _started(ready, {event_id}), timeout=30)
 
 
 async def _started(settings: Settings, event_ids: set[UUID]) -> bool:
