@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from aiokafka.errors import TopicAuthorizationFailedError
@@ -9,10 +10,12 @@ from botocore.exceptions import ClientError
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from headrace import queues, rights, temporal
+from headrace import queues, rights, subjects, temporal
+from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
+from schemas.codec import Schema
 from schemas.routes import load_routes
 from schemas.topics import Topics
 
@@ -48,6 +51,38 @@ async def kafka_rights(settings: Settings) -> str:
     if refused:
         raise Wrong(f"this user lacks {'; '.join(refused)}: give it these with kafka-acls")
     return f"produce to and consume from {len({*requests, *dead, *told})} topics, group {settings.ingress_group}"
+
+
+async def schema_registry(settings: Settings) -> str:
+    """Asks for the right to register by registering what is there, which changes nothing."""
+    registry = Registry.of(settings)
+    if registry is None:
+        return "none is set: records are Avro single-object encoded"
+    try:
+        wanted = subjects.subjects(load_routes(settings.routes_file), Topics(settings.topic_prefix))
+        ids = await asyncio.gather(*(registry.find(name, schema.versions[-1]) for name, schema in wanted.items()))
+        lacking = [name for name, schema_id in zip(wanted, ids, strict=True) if schema_id is None]
+        if lacking:
+            raise Wrong(f"not registered: {', '.join(lacking)}; run `headrace setup`")
+        levels = await asyncio.gather(*map(registry.level, wanted))
+        may = await _may_register(registry, *next(iter(wanted.items())))
+    except NotPermitted as error:
+        raise Wrong(str(error)) from error
+    finally:
+        await registry.close()
+    lax = [f"{name} is {subjects.laxer(level)}" for name, level in zip(wanted, levels, strict=True) if level != subjects.LEVEL]
+    if lax:
+        raise Doubtful("; ".join(lax))
+    rights_of_it = "may read and register" if may else "may read alone, which is enough for all but `headrace setup`"
+    return f"{len(wanted)} subjects at {registry.address}; this key {rights_of_it}"
+
+
+async def _may_register(registry: Registry, name: str, schema: Schema) -> bool:
+    try:
+        await registry.add(name, schema.versions[-1])
+    except (NotPermitted, SchemaRefusedError):
+        return False
+    return True
 
 
 async def s3_rights(settings: Settings) -> str:

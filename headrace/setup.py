@@ -1,4 +1,4 @@
-"""Makes what the services need and do not make themselves: topics, tables, the bucket, search attributes, schedules. Idempotent."""
+"""Makes what the services need and do not make themselves: topics, schemas, tables, bucket, search attributes, schedules. Idempotent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from headrace import kafka, s3, temporal
+from headrace import kafka, s3, subjects, temporal
+from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.schedules import SCHEDULES, upsert
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
+from headrace.subjects import UnfitSchemaError
 from schemas import names
-from schemas.errors import bounded
+from schemas.errors import Transient, bounded
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
 
@@ -60,10 +62,15 @@ class SetupError(Exception):
     """A part could not be set up; the text names it, its address and the setting."""
 
 
+class SetupRefusedError(SetupError):
+    """The part answers, and does not take what is to be made: asking again gives the same answer."""
+
+
 async def run(settings: Settings, say: Say = print) -> None:
     """Says one line for each thing made or found. Raises `SetupError`, and `schemas.routes.RouteError`."""
     routes = load_routes(settings.routes_file)
     await _topics(settings, routes, say)
+    await _schemas(settings, routes, say)
     await _tables(settings, say)
     await _bucket(settings, say)
     client = await _search_attributes(settings, say)
@@ -98,7 +105,7 @@ async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
     for topic, code, *message in answers:
         if code not in (0, _ALREADY_EXISTS):
             detail = f"{for_code(code).__name__}: {(message or [''])[0] or ''}".rstrip(": ")
-            raise SetupError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
+            raise SetupRefusedError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
     made = {topic for topic, code, *_ in answers if code == 0}
     for topic in wanted:
         say(f"topic {topic}: made, {PARTITIONS} partitions, {replicas} replicas" if topic in made else f"topic {topic}: there")
@@ -124,6 +131,23 @@ async def _created(admin: AIOKafkaAdminClient, wanted: Mapping[str, dict[str, st
         if not any(code == _NO_PLACE for _, code, *_ in answers.values()) or time.monotonic() > deadline:
             return list(answers.values()), replicas
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+async def _schemas(settings: Settings, routes: Routes, say: Say) -> None:
+    try:
+        registry = Registry.of(settings)
+    except ValueError as error:
+        raise SetupRefusedError(str(error)) from error
+    if registry is None:
+        return
+    try:
+        await subjects.register(registry, subjects.subjects(routes, Topics(settings.topic_prefix)), say)
+    except (UnfitSchemaError, SchemaRefusedError, NotPermitted) as error:
+        raise SetupRefusedError(f"The schema registry at {registry.address} cannot be set up: {error}") from error
+    except Transient as error:
+        raise _away("The schema registry", registry.address, "HEADRACE_SCHEMA_REGISTRY_URL", error) from error
+    finally:
+        await registry.close()
 
 
 async def _tables(settings: Settings, say: Say) -> None:
@@ -200,7 +224,7 @@ async def _add_search_attributes(client: Client) -> set[str]:
     there = answer.custom_attributes
     for name in SEARCH_ATTRIBUTES:
         if name in there and there[name] != _KEYWORD:
-            raise SetupError(
+            raise SetupRefusedError(
                 f"namespace {client.namespace} has a search attribute {name} that is no Keyword: remove it with `temporal operator"
                 f" search-attribute remove --name {name}`, or use another namespace (TEMPORAL_NAMESPACE)"
             )

@@ -18,6 +18,8 @@ CE_ID = "ce_id"
 CE_TYPE = "ce_type"
 CE_GENERATION = "ce_generation"
 TRACEPARENT = "traceparent"
+VALUE_SCHEMA = "__value_schema_id"
+"""Where Confluent's serializers put a schema's GUID when they are told to write none in front of the value."""
 
 DLQ_REASON = "dlq_reason"
 DLQ_MESSAGE = "dlq_message"
