@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 from aiokafka.errors import TopicAuthorizationFailedError
 from botocore.exceptions import ClientError
@@ -22,6 +24,9 @@ from schemas.topics import Topics
 _MOST_SKEW = 5.0
 """Seconds; a clock that is off by more misplaces times in completions and in what maintenance and the reconciler compare."""
 _NOT_PERMITTED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+
+
+T = TypeVar("T")
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, not an accident
@@ -60,11 +65,11 @@ async def schema_registry(settings: Settings) -> str:
         return "none is set: records are Avro single-object encoded"
     try:
         wanted = subjects.subjects(load_routes(settings.routes_file), Topics(settings.topic_prefix))
-        ids = await asyncio.gather(*(registry.find(name, schema.versions[-1]) for name, schema in wanted.items()))
+        ids = await _all(registry.find(name, schema.versions[-1]) for name, schema in wanted.items())
         lacking = [name for name, schema_id in zip(wanted, ids, strict=True) if schema_id is None]
         if lacking:
             raise Wrong(f"not registered: {', '.join(lacking)}; run `headrace setup`")
-        levels = await asyncio.gather(*map(registry.level, wanted))
+        levels = await _all(map(registry.level, wanted))
         may = await _may_register(registry, *next(iter(wanted.items())))
     except NotPermitted as error:
         raise Wrong(str(error)) from error
@@ -75,6 +80,17 @@ async def schema_registry(settings: Settings) -> str:
         raise Doubtful("; ".join(lax))
     rights_of_it = "may read and register" if may else "may read alone, which is enough for all but `headrace setup`"
     return f"{len(wanted)} subjects at {registry.address}; this key {rights_of_it}"
+
+
+async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """The answers, side by side. Raises the first error once nothing is under way any more."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    found: list[T] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        found.append(answer)
+    return found
 
 
 async def _may_register(registry: Registry, name: str, schema: Schema) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,12 +24,9 @@ from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
 from schemas.codec import Schema
 from schemas.command import COMMAND
-from schemas.errors import Transient
 from schemas.routes import load_routes
 from schemas.topics import Topics
-from tests.support.authority import Authority
-from tests.support.registry import Apicurio
-from tests.support.registry_door import READER, WRITER, door
+from tests.support.registry import READER, WRITER, Apicurio
 
 pytestmark = pytest.mark.timeout(600)  # the first run fetches 158 MB
 
@@ -184,7 +180,7 @@ async def test_two_setups_at_once_make_one_history(registry: Registry, subject: 
     assert await history(registry, subject) == [version.fingerprint for version in second.versions]
 
 
-async def test_a_registry_that_is_away_or_refuses_is_named_without_its_secret(given: Settings, apicurio: Apicurio) -> None:
+async def test_a_registry_that_is_away_or_refuses_is_named_without_its_secret(given: Settings, locked: Apicurio) -> None:
     async def refused(url: str, kind: type[SetupError]) -> str:
         settings = with_url(given, url)
         with pytest.raises(SetupError) as caught:
@@ -197,32 +193,43 @@ async def test_a_registry_that_is_away_or_refuses_is_named_without_its_secret(gi
     assert said.startswith("The schema registry (http://127.0.0.1:1/registry) cannot be set up: ")
     assert "is HEADRACE_SCHEMA_REGISTRY_URL right?" in said
     assert "not a URL such as" in await refused("http://me:hunter2@registry/?token=hunter2", SetupRefusedError)
-    async with door(apicurio.url) as guarded:
-        assert "answers 401" in await refused(guarded.url("writer", "hunter2"), SetupRefusedError)
-        assert "answers 403" in await refused(guarded.url(*READER), SetupRefusedError)
+    assert "answers 401" in await refused(locked.url_of("writer", "hunter2"), SetupRefusedError)
+    assert "answers 401" in await refused(locked.url, SetupRefusedError)
+    assert "answers 403" in await refused(locked.url_of(*READER), SetupRefusedError)
 
 
-async def test_a_key_that_may_read_alone_is_enough_once_setup_has_run(given: Settings, apicurio: Apicurio) -> None:
+async def test_a_key_that_may_read_alone_is_enough_once_setup_has_run(given: Settings, locked: Apicurio) -> None:
     topic, value = Topics(given.topic_prefix).commands, {"event_id": uuid4(), "target_event_id": uuid4(), "user_id": "u"}
     command = {**value, "command": "cancel", "requested_at": datetime(2026, 3, 4, tzinfo=UTC)}
-    async with door(apicurio.url) as guarded:
-        writes, reads, nobody = (with_url(given, guarded.url(*who)) for who in (WRITER, READER, ("writer", "hunter2")))
-        wire = Wire.of(reads, Catalog(shipped()))
-        try:
-            with pytest.raises(NotPermitted, match=r"answers 403 .* \(POST /registry/subjects/.*/versions\)"):
-                await wire.encode(topic, COMMAND, command)
-            with pytest.raises(Wrong, match=r"not registered: .*; run `headrace setup`"):
-                await check_rights.schema_registry(reads)
-            for settings in (writes, reads):
-                await setup._schemas(settings, load_routes(), lambda _: None)
-            assert (await wire.encode(topic, COMMAND, command))[0] == 0
-        finally:
-            await wire.close()
-        assert (await check_rights.schema_registry(writes)).endswith("this key may read and register")
-        assert (await check_rights.schema_registry(reads)).endswith("this key may read alone, which is enough for all but `headrace setup`")
-        with pytest.raises(Wrong, match="answers 401") as caught:
-            await check_rights.schema_registry(nobody)
-        assert "hunter2" not in str(caught.value)
+    writes, reads, nobody = (with_url(given, locked.url_of(*who)) for who in (WRITER, READER, ("writer", "hunter2")))
+    wire = Wire.of(reads, Catalog(shipped()))
+    try:
+        with pytest.raises(NotPermitted, match=r"answers 403 .* \(POST /apis/ccompat/v7/subjects/.*/versions\)"):
+            await wire.encode(topic, COMMAND, command)
+        with pytest.raises(Wrong, match=r"not registered: .*; run `headrace setup`"):
+            await check_rights.schema_registry(reads)
+        for settings in (writes, reads):
+            await setup._schemas(settings, load_routes(), lambda _: None)
+        data = await wire.encode(topic, COMMAND, command)
+        assert (await wire.decode(data)).value["target_event_id"] == value["target_event_id"]
+    finally:
+        await wire.close()
+    assert (await check_rights.schema_registry(writes)).endswith("this key may read and register")
+    assert (await check_rights.schema_registry(reads)).endswith("this key may read alone, which is enough for all but `headrace setup`")
+    with pytest.raises(Wrong, match="answers 401") as caught:
+        await check_rights.schema_registry(nobody)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_registry_of_a_private_authority_is_refused_until_the_standard_variable_names_it(
+    given: Settings, locked_apicurio: Apicurio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = with_url(given, locked_apicurio.url_of(*WRITER))
+    with pytest.raises(SetupError, match="CERTIFICATE_VERIFY_FAILED"):
+        await setup._schemas(settings, load_routes(), lambda _: None)
+    assert locked_apicurio.authority is not None
+    monkeypatch.setenv("SSL_CERT_FILE", str(locked_apicurio.authority.file))
+    await setup._schemas(settings, load_routes(), lambda _: None)
 
 
 async def test_doctor_asks_without_leaving_anything_and_tells_of_a_laxer_level(given: Settings, registry: Registry) -> None:
@@ -234,19 +241,3 @@ async def test_doctor_asks_without_leaving_anything_and_tells_of_a_laxer_level(g
     await registry.set_level(names[3], "NONE")
     with pytest.raises(Doubtful, match=f"^{names[3]} is with the compatibility level NONE"):
         await check_rights.schema_registry(given)
-
-
-async def test_a_registry_behind_a_private_authority_is_trusted_by_the_standard_variable(
-    registry: Registry, apicurio: Apicurio, subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority = Authority.make(tmp_path)
-    schema_id = await registry.register(subject, record(N))
-    async with door(apicurio.url, authority.issue("registry")[0]) as guarded:
-        stranger = Registry(guarded.url(*READER))
-        with pytest.raises(Transient, match="CERTIFICATE_VERIFY_FAILED"):
-            await stranger.schema(schema_id)
-        await stranger.close()
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        trusting = Registry(guarded.url(*READER))
-        assert (await trusting.schema(schema_id)).fingerprint == record(N).fingerprint
-        await trusting.close()

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
@@ -27,10 +28,12 @@ from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
 from tests.support.ingress import CATALOG, IMAGE_ROUTES, REQUESTED, fields, framed
-from tests.support.registry import Apicurio
-from tests.support.registry_door import READER, door
+from tests.support.registry import READER, WRITER, Apicurio
+from tests.support.registry_door import door
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.transaction_runs import purchase_of
+
+pytestmark = pytest.mark.timeout(600)  # the first run fetches 158 MB
 
 PURCHASE = "headrace.transaction.TransactionRequested"
 
@@ -55,7 +58,7 @@ async def test_a_registry_that_is_away_holds_back_only_what_needs_it(ready: Sett
     first, second, other = uuid4(), uuid4(), uuid4()
     async with TcpProxy.to_address(lambda: f"{address.hostname}:{address.port}") as proxy:
         proxy.mode = "refuse"
-        behind = ready.model_copy(update={"schema_registry_url": SecretStr(f"http://127.0.0.1:{proxy.port}{address.path}")})
+        behind = with_url(ready, f"http://127.0.0.1:{proxy.port}{address.path}")
         async with kafka.producer(ready, idempotent=True) as producer:
             await producer.send_and_wait(topic, await confluent(apicurio, ready, first), key=b"waits", partition=0)
             # Readable without the registry, but of the same key: it must not overtake.
@@ -89,9 +92,7 @@ async def test_records_of_every_route_wait_within_bounds_and_those_of_a_known_sc
     wait = [uuid4() for _ in range(40)]
     address = urlsplit(apicurio.url)
     async with TcpProxy.to_address(lambda: f"{address.hostname}:{address.port}") as proxy, kafka.producer(settings, idempotent=True) as out:
-        behind = settings.model_copy(
-            update={"schema_registry_url": SecretStr(f"http://127.0.0.1:{proxy.port}{address.path}")},
-        )
+        behind = with_url(settings, f"http://127.0.0.1:{proxy.port}{address.path}")
         async with ingress.running(behind):
             await out.send_and_wait(image, known(event_id=first), key=b"a", partition=0)
             await eventually(lambda: _started(settings, {first}), timeout=30)
@@ -114,7 +115,7 @@ async def test_each_process_asks_once_for_each_schema(ready: Settings, apicurio:
     topic = Topics(ready.topic_prefix).requests("image")
     some, others = await foreign(apicurio, REQUESTED, 3), await foreign(apicurio, REQUESTED, 4)
     async with door(apicurio.url) as guarded, kafka.producer(ready, idempotent=True) as out:
-        behind = ready.model_copy(update={"schema_registry_url": SecretStr(guarded.url(*READER))})
+        behind = with_url(ready, guarded.url)
         sent: set[UUID] = set()
         for process in (1, 2):
             async with ingress.running(behind):
@@ -126,21 +127,21 @@ async def test_each_process_asks_once_for_each_schema(ready: Settings, apicurio:
             assert sorted(guarded.asked) == sorted([f"GET /schemas/ids/{made.schema_id}" for made in (some, others)] * process)
 
 
-async def test_a_wrong_secret_waits_and_is_told_without_it(ready: Settings, apicurio: Apicurio) -> None:
+async def test_a_wrong_secret_waits_and_is_told_without_it(ready: Settings, locked: Apicurio) -> None:
     topic = Topics(ready.topic_prefix).requests("image")
-    made, event_id = await foreign(apicurio, REQUESTED, 5), uuid4()
-    async with door(apicurio.url) as guarded, kafka.producer(ready, idempotent=True) as out:
+    made, event_id = await foreign(locked, REQUESTED, 5), uuid4()
+    async with kafka.producer(ready, idempotent=True) as out:
         await out.send_and_wait(topic, made(event_id=event_id), key=b"k")
-        with capture_logs() as logs:
-            async with ingress.running(ready.model_copy(update={"schema_registry_url": SecretStr(guarded.url("reader", "hunter2"))})):
-                await eventually(lambda: [log for log in logs if log["event"] == "record_waits"], timeout=30)
-        [told, *_] = [log["error"] for log in logs if log["event"] == "record_waits"]
-        assert f"127.0.0.1:{guarded.port}/registry answers 401" in told
-        assert "check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL" in told
-        assert "hunter2" not in repr(logs)
-        assert not await ingress.read_all(ready, f"{topic}.dlq")
-        async with ingress.running(ready.model_copy(update={"schema_registry_url": SecretStr(guarded.url(*READER))})):
-            await eventually(lambda: _started(ready, {event_id}), timeout=30)
+    with capture_logs() as logs:
+        async with ingress.running(with_url(ready, locked.url_of("reader", "hunter2"))):
+            await eventually(lambda: [log for log in logs if log["event"] == "record_waits"], timeout=30)
+    [told, *_] = [log["error"] for log in logs if log["event"] == "record_waits"]
+    assert f"{locked.url} answers 401" in told
+    assert "check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL" in told
+    assert "hunter2" not in repr(logs)
+    assert not await ingress.read_all(ready, f"{topic}.dlq")
+    async with ingress.running(with_url(ready, locked.url_of(*READER))):
+        await eventually(lambda: _started(ready, {event_id}), timeout=30)
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,16 @@ async def foreign(apicurio: Apicurio, record: str, number: int) -> Foreign:
     schema = json.loads(CATALOG.named(record).text)
     schema["fields"].append({"name": f"theirs_{number}", "type": "string", "default": ""})
     made = Schema(json.dumps(schema))
-    registry = Registry(apicurio.url)
+    registry = Registry(apicurio.url_of(*WRITER) if apicurio.authority else apicurio.url)
     try:
         schema_id = await registry.register(f"{uuid4()}-value", made)
     finally:
         await registry.close()
     return Foreign(made, schema_id, fields() if record == REQUESTED else purchase_of("ada").model_dump())
+
+
+def with_url(settings: Settings, url: str) -> Settings:
+    return settings.model_copy(update={"schema_registry_url": SecretStr(url)})
 
 
 def two_routes(folder: Path) -> Path:

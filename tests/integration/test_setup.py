@@ -181,6 +181,7 @@ async def test_search_attribute_of_another_type_is_told(settings: Settings) -> N
         await setup.run(settings, lambda _: None)
 
 
+@pytest.mark.timeout(600)  # the first run fetches 158 MB
 async def test_a_registry_that_is_away_ends_the_command_with_4_and_one_that_refuses_with_1(
     settings: Settings,
     stack_environment: dict[str, str],
