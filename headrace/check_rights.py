@@ -75,7 +75,7 @@ async def schema_registry(settings: Settings) -> str:
         raise Wrong(str(error)) from error
     finally:
         await registry.close()
-    lax = [f"{name} is {subjects.laxer(level)}" for name, level in zip(wanted, levels, strict=True) if level != subjects.LEVEL]
+    lax = [f"{name} has {subjects.laxer(level)}" for name, level in zip(wanted, levels, strict=True) if level != subjects.LEVEL]
     if lax:
         raise Doubtful("; ".join(lax))
     rights_of_it = "may read and register" if may else "may read alone, which is enough for all but `headrace setup`"

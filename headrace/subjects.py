@@ -89,12 +89,12 @@ async def _registered(registry: Registry, lacks: Missing) -> str:
         raise UnfitSchemaError(f"{error}. Make it {LEVEL} with what is there, or ask whoever keeps the registry") from error
     said = "there" if not ids else f"made, {'ID' if len(ids) == 1 else 'IDs'} {', '.join(map(str, ids))}"
     level = LEVEL if not lacks.is_there else await registry.level(lacks.subject)
-    return said if level == LEVEL else f"{said}, {laxer(level)}"
+    return said if level == LEVEL else f"{said}, with {laxer(level)}"
 
 
 def laxer(level: str) -> str:
     """What to know of a subject of another level: it is left as somebody wants it."""
-    return f"with the compatibility level {level}, not {LEVEL}: others may register what Headrace cannot read"
+    return f"the compatibility level {level}, not {LEVEL}: others may register what Headrace cannot read"
 
 
 def _hold(name: str, new: list[Schema], number: int | None, text: str) -> None:

@@ -239,5 +239,5 @@ async def test_doctor_asks_without_leaving_anything_and_tells_of_a_laxer_level(g
     assert await check_rights.schema_registry(given) == f"{len(names)} subjects at {registry.address}; this key may read and register"
     assert [await registry.versions(name) for name in names] == before
     await registry.set_level(names[3], "NONE")
-    with pytest.raises(Doubtful, match=f"^{names[3]} is with the compatibility level NONE"):
+    with pytest.raises(Doubtful, match=f"^{names[3]} has the compatibility level NONE"):
         await check_rights.schema_registry(given)
