@@ -112,7 +112,8 @@ class Registry:
     async def set_level(self, subject: str, level: str) -> None:
         """Of a subject, which needs no version yet. Raises `Transient`."""
         response = await self._call("PUT", f"config/{quote(subject, safe='')}", {"compatibility": level})
-        if not response.is_success:
+        # Of two that set it at the same moment Apicurio answers one that the other was first.
+        if not response.is_success and response.status_code != httpx.codes.CONFLICT:
             raise self._unusable(response)
 
     async def _ask_schema(self, schema_id: int) -> Schema:

@@ -15,9 +15,14 @@ import pytest_asyncio
 from aiohttp import web
 
 from headrace.registry import Registry
+from headrace.wire import Wire
+from ingress.rejection import Receipt, Rejections
+from schemas.catalog import Catalog, shipped
 from schemas.codec import Schema
 from schemas.errors import Reason, Rejected, Transient
+from schemas.topics import Topics
 from tests.support.eventually import eventually
+from tests.support.messages import RECORD, completion
 
 SCHEMA = Schema('{"type": "record", "name": "acme.R", "fields": [{"name": "n", "type": "long"}]}')
 GOOD = {"schema": SCHEMA.text}
@@ -149,6 +154,14 @@ async def test_a_schema_that_cannot_be_used_is_rejected(registry: Registry, stub
     with pytest.raises(Rejected, match=message) as caught:
         await registry.schema(1)
     assert caught.value.reason is Reason.UNKNOWN_SCHEMA
+
+
+async def test_a_receipt_whose_schema_is_refused_waits_and_does_not_end_the_process(registry: Registry, stub: Stub) -> None:
+    stub.answer(409, {"error_code": 409, "message": "incompatible"})
+    told: Any = completion()
+    rejections = Rejections(None, Wire(Catalog(shipped()), registry), Topics())
+    with pytest.raises(Transient, match=r"refuses .*ImageGenerationCompleted under the subject image\.completions-"):
+        await rejections.send(Receipt("image.completions", RECORD, told, None, []))
 
 
 async def test_a_registry_that_hangs_is_away(stub: Stub) -> None:
