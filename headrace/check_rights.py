@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 from aiokafka.errors import TopicAuthorizationFailedError
 from botocore.exceptions import ClientError
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from headrace import queues, rights, s3_refusals, temporal, temporal_refusals
+from headrace import queues, rights, s3_refusals, subjects, temporal, temporal_refusals
+from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
+from schemas.codec import Schema
 from schemas.routes import load_routes
 from schemas.topics import Topics
 
 _MOST_SKEW = 5.0
 """Seconds; a clock that is off by more misplaces times in completions and in what maintenance and the reconciler compare."""
+
+
+T = TypeVar("T")
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, not an accident
@@ -47,6 +55,49 @@ async def kafka_rights(settings: Settings) -> str:
     if refused:
         raise Wrong(f"this user lacks {'; '.join(refused)}: give it these with kafka-acls")
     return f"produce to and consume from {len({*requests, *dead, *told})} topics, group {settings.ingress_group}"
+
+
+async def schema_registry(settings: Settings) -> str:
+    """Asks for the right to register by registering what is there, which changes nothing."""
+    registry = Registry.of(settings)
+    if registry is None:
+        return "none is set: records are Avro single-object encoded"
+    try:
+        wanted = subjects.subjects(load_routes(settings.routes_file), Topics(settings.topic_prefix))
+        ids = await _all(registry.find(name, schema.versions[-1]) for name, schema in wanted.items())
+        lacking = [name for name, schema_id in zip(wanted, ids, strict=True) if schema_id is None]
+        if lacking:
+            raise Wrong(f"not registered: {', '.join(lacking)}; run `headrace setup`")
+        levels = await _all(map(registry.level, wanted))
+        may = await _may_register(registry, *next(iter(wanted.items())))
+    except NotPermitted as error:
+        raise Wrong(str(error)) from error
+    finally:
+        await registry.close()
+    lax = [f"{name} has {subjects.laxer(level)}" for name, level in zip(wanted, levels, strict=True) if level != subjects.LEVEL]
+    if lax:
+        raise Doubtful("; ".join(lax))
+    rights_of_it = "may read and register" if may else "may read alone, which is enough for all but `headrace setup`"
+    return f"{len(wanted)} subjects at {registry.address}; this key {rights_of_it}"
+
+
+async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """The answers, side by side. Raises the first error once nothing is under way any more."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    found: list[T] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        found.append(answer)
+    return found
+
+
+async def _may_register(registry: Registry, name: str, schema: Schema) -> bool:
+    try:
+        await registry.add(name, schema.versions[-1])
+    except (NotPermitted, SchemaRefusedError):
+        return False
+    return True
 
 
 async def s3_rights(settings: Settings) -> str:

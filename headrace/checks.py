@@ -49,6 +49,7 @@ async def all_findings(settings: Settings) -> list[Finding]:
         ("kafka", _kafka),
         ("topics", _topics),
         ("kafka rights", check_rights.kafka_rights),
+        ("schema registry", check_rights.schema_registry),
         ("temporal", _temporal),
         ("temporal rights", check_rights.temporal_rights),
         ("search attributes", _search_attributes),
@@ -92,6 +93,8 @@ def _why(error: Exception, settings: Settings) -> str:
 def _address(name: str, settings: Settings) -> str:
     if name in ("kafka", "topics", "kafka rights"):
         return f"{settings.kafka_bootstrap_servers} (HEADRACE_KAFKA_BOOTSTRAP_SERVERS)"
+    if name == "schema registry":
+        return "HEADRACE_SCHEMA_REGISTRY_URL"
     if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
     if name in ("database", "database rights"):

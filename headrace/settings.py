@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     kafka_ssl_key_file: Path | None = None
     kafka_ssl_key_password: SecretStr | None = None
     topic_prefix: str = ""
-    schema_registry_url: str | None = None
+    schema_registry_url: SecretStr | None = None
+    """A secret, since a key may be in it: `https://key:secret@host/path`."""
 
     temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
@@ -144,10 +145,11 @@ class Settings(BaseSettings):
 
     @field_validator("schema_registry_url", "learning_resources_url")
     @classmethod
-    def _is_http(cls, url: str | None) -> str | None:
+    def _is_http(cls, given: SecretStr | str | None) -> SecretStr | str | None:
+        url = given.get_secret_value() if isinstance(given, SecretStr) else given
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
             raise ValueError("not an address like http://host:8081 or https://key:secret@host/path")
-        return url
+        return given
 
     @model_validator(mode="after")
     def _kafka_credentials_are_whole(self) -> Self:

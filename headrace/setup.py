@@ -1,4 +1,4 @@
-"""Makes what the services need and do not make themselves: topics, tables, the bucket, search attributes, schedules. Idempotent."""
+"""Makes what the services need and do not make themselves: topics, schemas, tables, bucket, search attributes, schedules. Idempotent."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from headrace import kafka, s3, s3_refusals, search_attributes, temporal
+from headrace import kafka, s3, s3_refusals, search_attributes, subjects, temporal
+from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
+from headrace.subjects import UnfitSchemaError
 from headrace.temporal_refusals import why
-from schemas.errors import bounded
+from schemas.errors import Transient, bounded
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
 
@@ -51,10 +53,15 @@ class SetupError(Exception):
     """A part could not be set up; the text names it, its address and the setting."""
 
 
+class SetupRefusedError(SetupError):
+    """The part answers, and does not take what is to be made: asking again gives the same answer."""
+
+
 async def run(settings: Settings, say: Say = print) -> None:
     """Says one line for each thing made or found. Raises `SetupError`, and `schemas.routes.RouteError`."""
     routes = load_routes(settings.routes_file)
     await _topics(settings, routes, say)
+    await _schemas(settings, routes, say)
     await _tables(settings, say)
     await _bucket(settings, say)
     client = await _search_attributes(settings, say)
@@ -89,7 +96,7 @@ async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
     for topic, code, *message in answers:
         if code not in (0, _ALREADY_EXISTS):
             detail = f"{for_code(code).__name__}: {(message or [''])[0] or ''}".rstrip(": ")
-            raise SetupError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
+            raise SetupRefusedError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
     made = {topic for topic, code, *_ in answers if code == 0}
     for topic in wanted:
         say(f"topic {topic}: made, {PARTITIONS} partitions, {replicas} replicas" if topic in made else f"topic {topic}: there")
@@ -115,6 +122,23 @@ async def _created(admin: AIOKafkaAdminClient, wanted: Mapping[str, dict[str, st
         if not any(code == _NO_PLACE for _, code, *_ in answers.values()) or time.monotonic() > deadline:
             return list(answers.values()), replicas
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+async def _schemas(settings: Settings, routes: Routes, say: Say) -> None:
+    try:
+        registry = Registry.of(settings)
+    except ValueError as error:
+        raise SetupRefusedError(str(error)) from error
+    if registry is None:
+        return
+    try:
+        await subjects.register(registry, subjects.subjects(routes, Topics(settings.topic_prefix)), say)
+    except (UnfitSchemaError, SchemaRefusedError, NotPermitted) as error:
+        raise SetupRefusedError(f"The schema registry at {registry.address} cannot be set up: {error}") from error
+    except Transient as error:
+        raise _away("The schema registry", registry.address, "HEADRACE_SCHEMA_REGISTRY_URL", error) from error
+    finally:
+        await registry.close()
 
 
 async def _tables(settings: Settings, say: Say) -> None:
@@ -172,7 +196,7 @@ async def _search_attributes(settings: Settings, say: Say) -> Client:
         new = await asyncio.wait_for(search_attributes.add(client), _TEMPORAL_SECONDS)
         await search_attributes.until_visible(client)
     except search_attributes.CannotBeMade as error:
-        raise SetupError(str(error)) from error
+        raise SetupRefusedError(str(error)) from error
     except (RPCError, RuntimeError, TimeoutError) as error:
         raise _temporal_away(settings, error) from error
     for name in SEARCH_ATTRIBUTES:

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
 from headrace import tracing
+from headrace.registry import SchemaRefusedError
 from headrace.wire import Wire
 from ingress.decode import RejectedEvent
 from schemas import headers
@@ -94,7 +95,10 @@ class Rejections:
 
     async def send(self, receipt: Receipt) -> None:
         """Returns once Kafka has acknowledged it. Raises `Transient`."""
-        value = await self._wire.encode(receipt.topic, receipt.record, receipt.completion.model_dump())
+        try:
+            value = await self._wire.encode(receipt.topic, receipt.record, receipt.completion.model_dump())
+        except SchemaRefusedError as refused:  # nothing is wrong with the record: an operator sets the registry right
+            raise Transient(str(refused)) from refused
         try:
             await self._producer.send_and_wait(receipt.topic, value, key=receipt.key, headers=receipt.headers)
         except KafkaError as failure:

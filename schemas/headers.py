@@ -20,6 +20,8 @@ CE_GENERATION = "ce_generation"
 CE_DATAREF = "ce_dataref"
 """CloudEvents extension "Dataref (Claim Check Pattern)": where the value lies that is not in the record."""
 TRACEPARENT = "traceparent"
+VALUE_SCHEMA = "__value_schema_id"
+"""Where Confluent's serializers put a schema's GUID when they are told to write none in front of the value."""
 
 DLQ_REASON = "dlq_reason"
 DLQ_MESSAGE = "dlq_message"

@@ -18,13 +18,13 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turns the errors that have a sentence into the command's end."""
-    from headrace.setup import SetupError
+    from headrace.setup import SetupError, SetupRefusedError
     from headrace.stack.errors import StackError
     from schemas.routes import RouteError
 
     try:
         yield
-    except (StackError, RouteError) as error:
+    except (StackError, RouteError, SetupRefusedError) as error:
         raise CommandError(Exit.FAILED, str(error)) from error
     except SetupError as error:
         raise CommandError(Exit.UNREACHABLE, str(error)) from error

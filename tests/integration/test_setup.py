@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -15,14 +16,18 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleSpec
 
 from headrace import kafka, s3, setup, temporal
+from headrace.cli.main import main
+from headrace.registry import Registry
 from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine
+from schemas.codec import Schema
 from schemas.routes import load_routes
 from tests.support.eventually import eventually
+from tests.support.registry import Apicurio
 from tests.support.temporal_namespace import in_namespace_of_its_own
 
 CLOSED = "127.0.0.1:1"
@@ -175,3 +180,44 @@ async def test_search_attribute_of_another_type_is_told(settings: Settings) -> N
     )
     with pytest.raises(SetupError, match=r"search attribute UserId that is no Keyword: .*--name UserId"):
         await setup.run(settings, lambda _: None)
+
+
+@pytest.mark.timeout(600)  # the first run fetches 158 MB
+async def test_a_registry_that_is_away_ends_the_command_with_4_and_one_that_refuses_with_1(
+    settings: Settings,
+    stack_environment: dict[str, str],
+    apicurio: Apicurio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A registry that is away, one that has what does not fit, and one that takes everything."""
+    for name, value in {**stack_environment, "HEADRACE_STATE_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    for field in ("topic_prefix", "s3_bucket", "database_url", "routes_file"):
+        monkeypatch.setenv(f"HEADRACE_{field.upper()}", str(getattr(settings, field)))
+
+    async def end(url: str) -> tuple[int, str]:
+        monkeypatch.setenv("HEADRACE_SCHEMA_REGISTRY_URL", url)
+        code = await asyncio.to_thread(main, ["setup"])
+        said = capsys.readouterr()
+        assert "hunter2" not in said.out + said.err
+        return int(code), said.out + said.err
+
+    subject = f"{settings.topic_prefix}history-headrace.history.HistoryRecorded"
+    code, said = await end(f"http://me:hunter2@{CLOSED}/registry")
+    assert code == 4
+    assert f"The schema registry (http://{CLOSED}/registry) cannot be set up" in said
+    registry = Registry(apicurio.url)
+    theirs = Schema('{"type": "record", "name": "HistoryRecorded", "namespace": "headrace.history", "fields": []}')
+    await registry.add(subject, theirs)
+    code, said = await end(apicurio.url)
+    assert code == 1
+    assert f"{subject}: headrace.history.HistoryRecorded is not FULL_TRANSITIVE with version 1 there" in said
+    async with httpx.AsyncClient(base_url=apicurio.url) as http:
+        (await http.delete(f"/subjects/{subject}")).raise_for_status()
+    code, said = await end(apicurio.url)
+    assert code == 0
+    assert f"schema {subject}: made, ID" in said
+    assert await registry.level(subject) == "FULL_TRANSITIVE"
+    await registry.close()
