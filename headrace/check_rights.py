@@ -114,6 +114,9 @@ async def workers_poll(settings: Settings) -> str:
             f"no worker asks {', '.join(queue.queue for queue in left)} for tasks ({waits} wait there): are `headrace workers` and"
             " `headrace notifier` running, with this namespace?"
         )
+    told = [f"{queue.queue}: {sentence}" for queue in found for sentence in queue.in_vain]
+    if told:
+        raise Doubtful("; ".join(told))
     return f"{len(found)} task queues, each with a worker"
 
 

@@ -39,7 +39,8 @@ class State(StrEnum):
 class Selection(Model):
     """Which dead letters; an empty filter takes all.
 
-    Closed: an older notifier that read past a filter would send more than was asked for. It refuses, and Temporal asks until a newer one is there.
+    Closed: an older notifier that read past a filter would send more than was asked for. It refuses, and Temporal asks again until a newer
+    one is there.
     """
 
     model_config = ConfigDict(extra="forbid")
