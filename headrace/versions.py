@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 _BUSY_SECONDS = 5.0
-"""Tasks that have waited for longer wait for more than their turn. Those that nobody takes are put in anew after about 10 s, young again."""
+"""Tasks that have waited for longer wait for more than their turn. Those that nobody takes are put in anew after some 10 s, young again."""
 
 
 @dataclass(frozen=True, slots=True)
