@@ -203,6 +203,17 @@ async def test_versioned_workers_without_a_current_version_are_told_of(fleet: Fl
         assert await fleet.told() == []
 
 
+async def test_a_run_that_began_unversioned_goes_on_on_the_version_that_becomes_current(fleet: Fleet) -> None:
+    """How versions are switched on under a running fleet: it is pinned to none, and what replays on the new workers is theirs."""
+    async with fleet.build("2.0.0"):
+        async with fleet.build(None):
+            handle = await fleet.start()
+            await eventually(lambda: _waits(handle))
+            await fleet.set_current("--build-id", "2.0.0")
+        await handle.signal("go")
+        assert (await handle.result()).files_cleaned == 2
+
+
 async def test_unversioned_workers_beside_a_current_version_are_told_of_and_get_all_when_it_is_given_up(fleet: Fleet) -> None:
     async with fleet.build("1.0.0"):
         await fleet.set_current("--build-id", "1.0.0")

@@ -23,9 +23,9 @@ from schemas.request import Model, OpenRequest
 from tests.replay.test_replay import BROKEN, HISTORIES, WORKFLOWS, events_of, history, replayer
 from workers.registry import DOMAINS
 
-CLOSED = {Selection, RunSelection}
+CLOSED: set[type[Model]] = {Selection, RunSelection}
 """What narrows: an older reader may not read past a filter. It refuses, and Temporal asks again."""
-KEEPING = {OpenRequest, OpenResult}
+KEEPING: set[type[Model]] = {OpenRequest, OpenResult}
 """What a team's own schema has, of which Headrace knows nothing."""
 
 _MODULES = [
@@ -54,7 +54,7 @@ def models(model: type[Model] = Model) -> Iterator[type[Model]]:
         yield from models(each)
 
 
-def payloads(attributes: dict[str, Any]) -> Iterator[dict[str, str]]:
+def payloads(attributes: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Those of an event's arguments and results; also of a local activity, whose result is in a marker."""
     found = [attributes.get("input"), attributes.get("result"), attributes.get("details", {}).get("result")]
     for each in found:

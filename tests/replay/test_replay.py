@@ -1,6 +1,6 @@
 """Recorded histories are replayed: a change that breaks runs in flight fails here.
 
-Whole ones, which hold every beginning of theirs: the SDK's replayer does not go on from where a history ends, so a cut one shows nothing more.
+Whole ones: the SDK's replayer does not go on from where a history ends, so one that is cut shows nothing more.
 """
 
 from __future__ import annotations
