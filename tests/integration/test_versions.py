@@ -37,7 +37,12 @@ from workers.__main__ import build_workers, serve
 from workers.domain import Domain
 
 DEPLOYMENT = "fleet-two"
-BUILDS: dict[str | None, list[type]] = {"1.0.0": [Build1, ChildOfBuild1], "2.0.0": [Build2, ChildOfBuild2], None: [Build2, ChildOfBuild2]}
+BUILDS: dict[str | None, list[type]] = {
+    "1.0.0": [Build1, ChildOfBuild1],
+    "1.0.1": [Build1, ChildOfBuild1],
+    "2.0.0": [Build2, ChildOfBuild2],
+    None: [Build2, ChildOfBuild2],
+}
 CLI = str(Path(sys.executable).parent / "temporal")
 
 
@@ -70,10 +75,10 @@ class Fleet:
         )
 
     async def temporal(self, *words: str) -> str:
-        """What an operator types: `temporal worker deployment ...`."""
+        """What an operator types."""
         address = self.client.service_client.config.target_host
         process = await asyncio.create_subprocess_exec(
-            *(CLI, "worker", "deployment", *words, "--address", address, "--namespace", self.client.namespace),
+            *(CLI, *words, "--address", address, "--namespace", self.client.namespace),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -82,7 +87,7 @@ class Fleet:
         return said.decode()
 
     async def set_current(self, *chosen: str) -> None:
-        words = ("set-current-version", "--deployment-name", DEPLOYMENT, "--yes", *chosen)
+        words = ("worker", "deployment", "set-current-version", "--deployment-name", DEPLOYMENT, "--yes", *chosen)
 
         async def accepted() -> bool:
             try:
@@ -95,7 +100,9 @@ class Fleet:
 
     async def drained(self, build: str) -> bool:
         """Whether an operator may stop its workers."""
-        said = await self.temporal("describe-version", "--deployment-name", DEPLOYMENT, "--build-id", build, "-o", "json")
+        said = await self.temporal(
+            "worker", "deployment", "describe-version", "--deployment-name", DEPLOYMENT, "--build-id", build, "-o", "json"
+        )
         status: str = json.loads(said)["drainageInfo"]["drainageStatus"]
         return status == "drained"
 
@@ -169,6 +176,20 @@ async def test_a_run_whose_build_is_gone_waits_and_is_told_of_until_the_build_is
             found = await fleet.client.get_workflow_handle(handle.id).result()
             assert found["files_cleaned"] == 1
             assert [told.completion["status"] for told in fleet.notifier.completions] == ["SUCCEEDED"]
+
+
+async def test_a_run_that_an_operator_moves_leaves_its_build(fleet: Fleet) -> None:
+    """One that is paused for long would keep the workers of its build; it has to replay on the new one, as this does."""
+    async with fleet.build("1.0.1"):
+        async with fleet.build("1.0.0"):
+            await fleet.set_current("--build-id", "1.0.0")
+            handle = await fleet.start()
+            await eventually(lambda: _waits(handle))
+            await fleet.set_current("--build-id", "1.0.1")
+        moved = ("--workflow-id", handle.id, "--versioning-override-behavior", "auto_upgrade")
+        await fleet.temporal("workflow", "update-options", *moved)
+        await handle.signal("go")
+        assert (await fleet.client.get_workflow_handle(handle.id).result())["files_cleaned"] == 1
 
 
 async def test_new_runs_begin_on_the_build_before_once_it_is_current_again(fleet: Fleet) -> None:
