@@ -162,6 +162,12 @@ async def workers_poll(settings: Settings) -> str:
             f"no worker asks {', '.join(queue.queue for queue in left)} for tasks ({waits} wait there): are `headrace workers` and"
             " `headrace notifier` running, with this namespace?"
         )
+    told: dict[str, list[str]] = {}
+    for queue in found:
+        for sentence in queue.in_vain:
+            told.setdefault(sentence, []).append(queue.queue)
+    if told:
+        raise Doubtful("; ".join(f"{', '.join(of)}: {sentence}" for sentence, of in told.items()))
     return f"{len(found)} task queues, each with a worker"
 
 

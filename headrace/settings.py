@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     """None: the routes that ship with Headrace, `schemas/routes.toml`."""
     worker_modules: Annotated[tuple[str, ...], NoDecode] = ()
     """Python modules of a team's own, separated by commas: each has `DOMAINS` as `workers/registry.py` has."""
+    worker_deployment: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    """The workers of a domain are the Temporal worker deployment `<this>-<domain>`, their runs pinned to their build; None: unversioned."""
+    worker_build_id: str | None = Field(None, min_length=1, max_length=200)
+    """What tells one build of it from another; None: Headrace's own version."""
     ingress_group: str = "headrace-ingress"
     ingress_max_in_flight: int = Field(1000, ge=8)
     """Records read and without a disposition, at the most."""

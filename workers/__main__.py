@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Interceptor, Worker
+from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from headrace import health, temporal
@@ -19,7 +19,7 @@ from headrace.lifecycle import Misconfigured, run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
 from schemas.routes import load_routes
-from workers import check
+from workers import check, versions
 from workers.domain import Activities, Domain
 from workers.modules import known_domains
 
@@ -38,7 +38,13 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def build_workers(
-    client: Client, domain: Domain, activities: Activities, interceptors: Sequence[Interceptor] = (), *, max_activities: int = 32
+    client: Client,
+    domain: Domain,
+    activities: Activities,
+    interceptors: Sequence[Interceptor] = (),
+    *,
+    max_activities: int = 32,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> list[Worker]:
     """One worker for each of the domain's queues."""
     return [
@@ -52,6 +58,7 @@ def build_workers(
             max_concurrent_activities=max_activities,
             max_heartbeat_throttle_interval=_CANCEL_REACHES,
             graceful_shutdown_timeout=_GRACE,
+            deployment_config=deployment,
         )
         for queue, workflows in domain.queues.items()
     ]
@@ -75,9 +82,10 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
             if only not in (None, name):
                 continue
             activities = await opened.enter_async_context(domain.activities(settings))
-            for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=domain.max_activities(settings)):
+            deployment, slots = versions.deployment(settings, name), domain.max_activities(settings)
+            for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=slots, deployment=deployment):
                 await opened.enter_async_context(worker)
-                log.info("worker_started", queue=worker.task_queue)
+                log.info("worker_started", queue=worker.task_queue, version=deployment and deployment.version.to_canonical_string())
         running = True
         await stop.wait()
         running = False

@@ -88,7 +88,7 @@ def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Req
     fields = fields_of(line, number, event_id)
     try:
         if route.record in REQUESTS:
-            request = route.model.model_validate_json(json.dumps(fields))
+            request = route.model.model_validate_json(json.dumps(fields), extra="forbid")
         else:  # the model knows little of its fields: the schema says what a string stands for
             request = route.model.model_validate(from_json(route.schema, fields))
         encode_body(route.schema, request.model_dump())

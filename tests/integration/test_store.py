@@ -9,9 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, select
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, select
 from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -73,6 +75,35 @@ async def test_two_processes_that_upgrade_at_once_do_not_break_each_other(databa
     for each in engines:
         assert await migrate.current(each) == migrate.newest()
         await each.dispose()
+
+
+async def test_a_process_of_the_version_before_still_writes_into_the_tables_of_the_next(database_url: str) -> None:
+    """`headrace setup` comes first in an upgrade: no migration takes away a column, or asks for one that only the next version writes."""
+    made = engine(database_url)
+    revisions = [each.revision for each in ScriptDirectory.from_config(migrate._config()).walk_revisions()][::-1]
+
+    def columns(connection: Connection, revision: str) -> dict[tuple[str, str], Any]:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        look = inspect(connection)
+        return {(table, column["name"]): column for table in look.get_table_names() for column in look.get_columns(table)}
+
+    before: dict[tuple[str, str], Any] = {}
+    for revision in revisions:
+        async with made.begin() as connection:
+            after = await connection.run_sync(columns, revision)
+        tables = {table for table, _ in before}
+        for name, column in after.items():
+            if name in before:
+                assert str(column["type"]) == str(before[name]["type"]), f"{revision}: {name}"
+                assert column["nullable"] or not before[name]["nullable"], f"{revision}: {name} must have a value now"
+            elif name[0] in tables:
+                assert column["nullable"] or column["default"] is not None, f"{revision}: {name} has no default"
+        assert before.keys() - after.keys() == set(), f"{revision} removes columns"
+        before = after
+    assert len(revisions) > 1
+    await made.dispose()
 
 
 async def test_moments_come_back_as_they_went_in_whatever_their_zone(store: AsyncEngine) -> None:
