@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from headrace import queues, rights, temporal
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from schemas.routes import load_routes
 from schemas.topics import Topics
 
@@ -62,7 +62,7 @@ async def s3_rights(settings: Settings) -> str:
 
 
 async def database_rights(settings: Settings) -> str:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         if await migrate.current(database) is None:
             raise Wrong("no tables; run `headrace setup`")

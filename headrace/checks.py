@@ -16,10 +16,11 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
 from headrace import check_rights, kafka, kafka_security, s3, temporal
 from headrace.check_rights import Doubtful, Wrong
-from headrace.settings import Settings
+from headrace.settings import Settings, SettingsError
 from headrace.setup import SEARCH_ATTRIBUTES, topic_configs
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.away import why
+from headrace.store.engine import engine_of
 from schemas.errors import bounded
 from schemas.routes import RouteError, load_routes
 
@@ -28,6 +29,7 @@ Verdict = Literal["ok", "warning", "failed", "unreachable"]
 _PATIENCE_SECONDS = 8.0
 _WORKERS_SECONDS = 60.0
 """A process that imports every domain's libraries."""
+_OF_DATABASE = ("database", "database rights")
 _MIN_RETENTION = timedelta(days=7)
 
 
@@ -72,9 +74,12 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
         return Finding(name, "warning", str(doubt))
     except TimeoutError:
         return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
+    except SettingsError as error:
+        return Finding(name, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
+        said = why(error) if name in _OF_DATABASE else bounded(str(error) or repr(error), 200)
         hint = f"; {kafka_security.hint(settings)}" if isinstance(error, KafkaConnectionError) else ""
-        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}{hint}")
+        return Finding(name, "unreachable", f"{_address(name, settings)}: {said}{hint}")
 
 
 def _address(name: str, settings: Settings) -> str:
@@ -82,7 +87,7 @@ def _address(name: str, settings: Settings) -> str:
         return f"{settings.kafka_bootstrap_servers} (HEADRACE_KAFKA_BOOTSTRAP_SERVERS)"
     if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
-    if name in ("database", "database rights"):
+    if name in _OF_DATABASE:
         return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
     return f"{settings.temporal_address} (TEMPORAL_ADDRESS)"
 
@@ -180,15 +185,20 @@ async def _bucket(settings: Settings) -> str:
 
 
 async def _database(settings: Settings) -> str:
-    made = engine(settings.database_url)
+    made = engine_of(settings)
     try:
         revision = await migrate.current(made)
     finally:
         await made.dispose()
-    if revision is None:
-        raise Wrong("no tables; run `headrace setup`")
-    if revision != migrate.newest():
-        raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+    match migrate.standing(revision):
+        case "missing":
+            raise Wrong("no tables; run `headrace setup`")
+        case "older":
+            raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+        case "newer":
+            raise Doubtful(
+                f"revision {revision} is of a newer Headrace, and this one's own is {migrate.newest()}: an upgrade is under way?"
+            )
     return f"revision {revision}"
 
 

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
+from headrace.store.away import why
 from schemas.errors import bounded
 
 log = structlog.get_logger(__name__)
@@ -32,8 +33,12 @@ async def until_there(part: str, attempt: Callable[[], Awaitable[T]], stop: asyn
         try:
             return await attempt()
         except (KafkaError, RuntimeError, RPCError, SQLAlchemyError, OSError) as error:
-            log.warning("waiting_for", part=part, error=bounded(str(error), 300), again_in_seconds=pause)
+            log.warning("waiting_for", part=part, error=_words(error), again_in_seconds=pause)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
     raise Stopped
+
+
+def _words(error: Exception) -> str:
+    return why(error) if isinstance(error, SQLAlchemyError) else bounded(str(error), 300)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
@@ -18,9 +18,10 @@ from temporalio.service import RPCError
 
 from headrace import kafka, s3, temporal
 from headrace.schedules import SCHEDULES, upsert
-from headrace.settings import Settings
+from headrace.settings import Settings, SettingsError
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.away import why
+from headrace.store.engine import engine_of
 from schemas import names
 from schemas.errors import bounded
 from schemas.routes import Routes, load_routes
@@ -128,19 +129,24 @@ async def _created(admin: AIOKafkaAdminClient, wanted: Mapping[str, dict[str, st
 
 async def _tables(settings: Settings, say: Say) -> None:
     try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise SetupError(f"HEADRACE_DATABASE_URL cannot be used ({error}): sqlite+aiosqlite:///FILE or postgresql+asyncpg://...") from error
+        database = engine_of(settings)
+    except SettingsError as error:
+        raise SetupError(str(error)) from error
     url = database.url.render_as_string(hide_password=True)
     try:
         before = await migrate.current(database)
         await migrate.upgrade(database)
     except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise _away("The database", url, "HEADRACE_DATABASE_URL", cause or error) from error
+        raise _away("The database", url, "HEADRACE_DATABASE_URL", why(error)) from error
     finally:
         await database.dispose()
-    say(f"tables in {url}: {'there' if before == migrate.newest() else f'made, revision {migrate.newest()}'}")
+    match migrate.standing(before):
+        case "newer":
+            say(f"tables in {url}: revision {before} of a newer Headrace, left as they are (this one's own is {migrate.newest()})")
+        case "same":
+            say(f"tables in {url}: there")
+        case _:
+            say(f"tables in {url}: made, revision {migrate.newest()}")
 
 
 async def _bucket(settings: Settings, say: Say) -> None:
@@ -226,6 +232,6 @@ async def _until_visible(client: Client) -> None:
             return
 
 
-def _away(part: str, address: str, setting: str, error: BaseException) -> SetupError:
-    detail = bounded(str(error) or type(error).__name__, 300)
+def _away(part: str, address: str, setting: str, error: BaseException | str) -> SetupError:
+    detail = error if isinstance(error, str) else bounded(str(error) or type(error).__name__, 300)
     return SetupError(f"{part} ({address}) cannot be set up: {detail}. Is it up, and is {setting} right?")

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -22,7 +23,8 @@ from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.away import why
+from headrace.store.engine import engine_of
 from headrace.wire import Wire
 from notifier.history import HistoryActivities
 from notifier.producer import OnceProducer
@@ -50,7 +52,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(health.serve(settings, lambda: ready and not stop.is_set()))
         with contextlib.suppress(Stopped):
-            database = engine(settings.database_url)
+            database = engine_of(settings, "notifier")
             stack.push_async_callback(database.dispose)
             await until_there("database", lambda: _tables(database), stop)
             activities = await stack.enter_async_context(publishing(settings, database, stop))
@@ -116,12 +118,18 @@ def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., 
 
 
 async def _tables(database: AsyncEngine) -> None:
-    revision = await migrate.current(database)
-    if revision is None:
-        url = database.url.render_as_string(hide_password=True)
-        raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
-    if revision != migrate.newest():
-        log.warning("other_tables", revision=revision, expected=migrate.newest(), hint="run `headrace setup`")
+    url, own = database.url.render_as_string(hide_password=True), migrate.newest()
+    try:
+        revision = await migrate.current(database)
+    except (SQLAlchemyError, OSError) as error:
+        raise OSError(f"the database {url} (HEADRACE_DATABASE_URL): {why(error)}") from error
+    match migrate.standing(revision):
+        case "missing":
+            raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
+        case "older":
+            raise OSError(f"the database {url} has the tables of revision {revision}, and {own} is needed: run `headrace setup`")
+        case "newer":
+            log.warning("newer_tables", revision=revision, own=own, hint="the tables of a newer Headrace: finish the upgrade")
 
 
 async def _run(worker: Worker, stop: asyncio.Event) -> None:

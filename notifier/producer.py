@@ -16,10 +16,11 @@ from uuid import UUID
 import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Histogram
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.exceptions import ApplicationError
 
 from headrace.idempotent import RecordRefused
+from headrace.store.away import why
 from schemas.completion import Published
 from schemas.errors import FailureType, bounded
 from schemas.headers import Headers
@@ -155,7 +156,4 @@ def _result(message: Message, task: asyncio.Task[Published]) -> Published:
 
 def database_error(error: SQLAlchemyError | OSError) -> ApplicationError:
     """A retryable error without the statement and its values."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return ApplicationError(
-        f"the database does not answer: {bounded(str(cause) or type(cause).__name__, 300)}", type=FailureType.INTERNAL.value
-    )
+    return ApplicationError(f"the database does not answer: {why(error)}", type=FailureType.INTERNAL.value)

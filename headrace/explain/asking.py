@@ -14,7 +14,8 @@ from headrace.explain.facts import Fact, in_order
 from headrace.explain.request import request
 from headrace.explain.runs import Runs, runs
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store import away
+from headrace.store.engine import engine_of
 from schemas.command import COMMAND
 from schemas.errors import bounded
 
@@ -54,12 +55,12 @@ async def _ask(name: str, address: str, work: Coroutine[Any, Any, T]) -> tuple[T
     except TimeoutError:
         why = f"no answer within {_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the place does not answer
-        why = bounded(str(getattr(error, "orig", None) or error) or repr(error), 300)
+        why = away.why(error) if name == "database" else bounded(str(error) or repr(error), 300)
     return None, Fact(None, "not_asked", name, {"address": address, "why": why})
 
 
 async def _rows(settings: Settings, event_id: UUID) -> list[Fact]:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         file = database.url.database
         if database.dialect.name == "sqlite" and not Path(file or "").exists():  # noqa: ASYNC240 - one stat; connecting would make it

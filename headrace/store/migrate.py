@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from alembic import command
 from alembic.config import Config
@@ -17,9 +18,16 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x68656164  # "head": any number that nobody else in this database locks
 
 
+Standing = Literal["missing", "older", "same", "newer"]
+"""The tables of a database beside those that this version of Headrace has migrations for."""
+
+_LOCK_MS = 60_000
+
+
 async def upgrade(engine: AsyncEngine) -> None:
     """Brings the tables to the newest revision; does nothing when they are there. Any number of processes may do so at once.
 
+    Tables of a newer Headrace are left as they are: what the release before it does goes on working with them (docs/operating.md).
     Raises `OSError` or `sqlalchemy.exc.DBAPIError` when the database cannot be reached.
     """
     if engine.dialect.name == "sqlite" and engine.url.database:
@@ -45,12 +53,31 @@ def newest() -> str:
     return revision
 
 
+def standing(revision: str | None) -> Standing:
+    """How a database's revision stands to this version's."""
+    if revision is None:
+        return "missing"
+    if revision == newest():
+        return "same"
+    return "older" if revision in _known() else "newer"
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def _upgrade(connection: Connection) -> None:
     # One process at a time, for the length of the transaction; the others then find nothing left to do.
     if connection.dialect.name == "postgresql":
+        # Neither the wait for the others nor an index of a large table is to be cut off.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     else:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={_LOCK_MS}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if standing(MigrationContext.configure(connection).get_current_revision()) in ("same", "newer"):
+        return
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from headrace.lifecycle import leave
 from headrace.settings import SettingsError, load
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from workers.transaction import accounts
 from workers.transaction.audit import audit
 
@@ -75,7 +75,7 @@ async def main() -> int:
     """The exit code, as `headrace`'s own."""
     arguments = _arguments()
     try:
-        database = engine(load().database_url)
+        database = engine_of(load(), long_statements=True)  # an audit reads all the books
     except SettingsError as error:
         _complain(str(error))
         return _USAGE
