@@ -195,6 +195,8 @@ async def _database(settings: Settings) -> str:
             raise Wrong("no tables; run `headrace setup`")
         case "older":
             raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+        case "foreign":
+            raise Wrong(f"revision {revision!r} is not Headrace's: give it a database of its own (HEADRACE_DATABASE_URL)")
         case "newer":
             raise Doubtful(
                 f"revision {revision} is of a newer Headrace, and this one's own is {migrate.newest()}: an upgrade is under way?"

@@ -126,6 +126,8 @@ async def _tables(database: AsyncEngine) -> None:
     match migrate.standing(revision):
         case "missing":
             raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
+        case "foreign":
+            raise OSError(f"the database {url} has the tables of another program: look at HEADRACE_DATABASE_URL")
         case "older":
             raise OSError(f"the database {url} has the tables of revision {revision}, and {own} is needed: run `headrace setup`")
         case "newer":

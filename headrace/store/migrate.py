@@ -18,7 +18,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x68656164  # "head": any number that nobody else in this database locks
 
 
-Standing = Literal["missing", "older", "same", "newer"]
+Standing = Literal["missing", "older", "same", "newer", "foreign"]
 """The tables of a database beside those that this version of Headrace has migrations for."""
 
 _LOCK_MS = 60_000
@@ -59,7 +59,9 @@ def standing(revision: str | None) -> Standing:
         return "missing"
     if revision == newest():
         return "same"
-    return "older" if revision in _known() else "newer"
+    if revision in _known():
+        return "older"
+    return "newer" if revision.isdecimal() and revision > newest() else "foreign"
 
 
 @cache
@@ -76,7 +78,11 @@ def _upgrade(connection: Connection) -> None:
     else:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={_LOCK_MS}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    if standing(MigrationContext.configure(connection).get_current_revision()) in ("same", "newer"):
+    revision = MigrationContext.configure(connection).get_current_revision()
+    found = standing(revision)
+    if found == "foreign":
+        raise OSError(f"its table alembic_version says {revision!r}, which is not Headrace's: give Headrace a database of its own")
+    if found in ("same", "newer"):
         return
     config = _config()
     config.attributes["connection"] = connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -65,14 +64,6 @@ async def test_looking_at_a_missing_sqlite_file_does_not_create_it(tmp_path: Pat
     assert await migrate.current(made) is None
     await made.dispose()
     assert not (tmp_path / "folder").exists()
-
-
-async def test_two_processes_that_upgrade_at_once_do_not_break_each_other(database_url: str) -> None:
-    engines = [engine(database_url) for _ in range(4)]
-    await asyncio.gather(*(migrate.upgrade(each) for each in engines))
-    for each in engines:
-        assert await migrate.current(each) == migrate.newest()
-        await each.dispose()
 
 
 async def test_moments_come_back_as_they_went_in_whatever_their_zone(store: AsyncEngine) -> None:
