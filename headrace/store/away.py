@@ -29,6 +29,7 @@ _BY_WORDS = {
     "rejected SSL upgrade": "HEADRACE_DATABASE_URL asks for TLS (ssl=...), and this server has none",
     "closed in the middle of operation": "the server has ended the connection: it stops, or it does not accept PGSSLCERT",
     "root certificate file": "PGSSLROOTCERT names the file of the server's certificate authority",
+    "database is locked": "somebody else wrote for longer than HEADRACE_DATABASE_STATEMENT_SECONDS",
     "no such table": _BY_STATE["42P01"],
     "no such column": _BY_STATE["42703"],
 }

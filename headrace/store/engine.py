@@ -37,7 +37,7 @@ def engine_of(settings: Settings, service: str | None = None, *, long_statements
             long_statements=long_statements,
         )
     except ValueError:  # its text quotes what stands for the port, and that may be a part of the password
-        raise SettingsError(f"{refused}: special characters of the password are written like %40 for @") from None
+        raise SettingsError(f"{refused}: the port is a number, and an @ in the password is written %40") from None
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise SettingsError(f"{refused}: {error}") from None
 

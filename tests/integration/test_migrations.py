@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CHAR, Column, Connection, MetaData, Table, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog.testing import capture_logs
 
 from headrace import checks, setup
@@ -24,6 +25,7 @@ from headrace.store import migrate
 from headrace.store.engine import engine
 from headrace.store.tables import COMPLETIONS, HISTORY, METADATA, Instant
 from notifier.__main__ import _tables
+from tests.support.eventually import eventually
 
 _REVISIONS = sorted(migrate._known())
 _EARLIER = _REVISIONS[:-1]
@@ -136,6 +138,12 @@ async def _says(process: asyncio.subprocess.Process, word: str) -> None:
     assert said == word, (await process.communicate())[1].decode()
 
 
+async def _waiting(connection: AsyncConnection, number: int) -> bool:
+    """Whether so many others wait for the lock of this connection; SQLite does not tell."""
+    others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    return len((await connection.exec_driver_sql(others)).all()) == number
+
+
 async def test_processes_that_upgrade_at_once_wait_for_each_other(database_url: str) -> None:
     database = engine(database_url)
     await _bring_to(database, _EARLIER[0])
@@ -147,6 +155,8 @@ async def test_processes_that_upgrade_at_once_wait_for_each_other(database_url: 
             await connection.exec_driver_sql(lock)
             for process in processes:
                 await _says(process, "ready")
+            if not sqlite:
+                await eventually(lambda: _waiting(connection, 3), timeout=30)
             await connection.rollback()
         async with asyncio.timeout(60):
             ended = await asyncio.gather(*(process.communicate() for process in processes))
@@ -154,6 +164,22 @@ async def test_processes_that_upgrade_at_once_wait_for_each_other(database_url: 
     assert await migrate.current(database) == migrate.newest()
     assert await _differences(database) == []
     await database.dispose()
+
+
+async def test_an_upgrade_is_not_cut_off_by_the_time_out_of_statements(database_url: str) -> None:
+    holder, database = engine(database_url), engine(database_url, statement_seconds=0.1)
+    sqlite = database.dialect.name == "sqlite"
+    await migrate.upgrade(holder)
+    begun = time.monotonic()
+    async with holder.connect() as connection:
+        await connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else f"SELECT pg_advisory_xact_lock({migrate._LOCK})")
+        upgrading = asyncio.create_task(migrate.upgrade(database))
+        await eventually(lambda: upgrading.done() or time.monotonic() > begun + 0.5)
+        assert not upgrading.done()
+        await connection.rollback()
+    await upgrading
+    for each in (holder, database):
+        await each.dispose()
 
 
 async def test_a_process_that_is_killed_while_it_upgrades_leaves_the_tables_as_they_were(database_url: str) -> None:
