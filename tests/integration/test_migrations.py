@@ -140,8 +140,9 @@ async def _says(process: asyncio.subprocess.Process, word: str) -> None:
 
 async def _waiting(connection: AsyncConnection, number: int) -> bool:
     """Whether so many others wait for the lock of this connection; SQLite does not tell."""
-    others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
-    return len((await connection.exec_driver_sql(others)).all()) == number
+    here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    waiting = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {here}"
+    return len((await connection.exec_driver_sql(waiting)).all()) == number
 
 
 async def test_processes_that_upgrade_at_once_wait_for_each_other(database_url: str) -> None:
