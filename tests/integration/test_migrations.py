@@ -140,8 +140,10 @@ async def _says(process: asyncio.subprocess.Process, word: str) -> None:
 
 async def _waiting(connection: AsyncConnection, number: int) -> bool:
     """Whether so many others wait for the lock of this connection; SQLite does not tell."""
-    here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    waiting = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {here}"
+    waiting = (
+        "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+        " WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+    )
     return len((await connection.exec_driver_sql(waiting)).all()) == number
 
 
