@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -23,7 +22,6 @@ from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.away import why
 from headrace.store.engine import engine_of
 from headrace.wire import Wire
 from notifier.history import HistoryActivities
@@ -54,7 +52,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         with contextlib.suppress(Stopped):
             database = engine_of(settings, "notifier")
             stack.push_async_callback(database.dispose)
-            await until_there("database", lambda: _tables(database), stop)
+            await until_there("database", lambda: migrate.usable(database), stop)
             activities = await stack.enter_async_context(publishing(settings, database, stop))
             client = await until_there("temporal", lambda: temporal.connect(settings), stop)
             reconciling = reconciler(settings, database, client, activities)
@@ -115,23 +113,6 @@ def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., 
         max_concurrent_activities=200,
         graceful_shutdown_timeout=_GRACE,
     )
-
-
-async def _tables(database: AsyncEngine) -> None:
-    url, own = database.url.render_as_string(hide_password=True), migrate.newest()
-    try:
-        revision = await migrate.current(database)
-    except (SQLAlchemyError, OSError) as error:
-        raise OSError(f"the database {url} (HEADRACE_DATABASE_URL): {why(error)}") from error
-    match migrate.standing(revision):
-        case "missing":
-            raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
-        case "foreign":
-            raise OSError(f"the database {url} has the tables of another program: look at HEADRACE_DATABASE_URL")
-        case "older":
-            raise OSError(f"the database {url} has the tables of revision {revision}, and {own} is needed: run `headrace setup`")
-        case "newer":
-            log.warning("newer_tables", revision=revision, own=own, hint="the tables of a newer Headrace: finish the upgrade")
 
 
 async def _run(worker: Worker, stop: asyncio.Event) -> None:

@@ -134,7 +134,7 @@ class OnceProducer:
         del self._tasks[id_]
         if not task.cancelled() and (error := task.exception()) is not None:
             # Whoever waits gets it as well; nobody may be waiting any more.
-            log.warning("publish_failed", id=str(id_), error=bounded(str(error), 300))
+            log.warning("publish_failed", id=str(id_), error=why(error))
 
 
 def _result(message: Message, task: asyncio.Task[Published]) -> Published:

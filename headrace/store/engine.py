@@ -93,6 +93,8 @@ def _look_at(url: URL) -> None:
     import asyncpg
 
     known = {*inspect.signature(asyncpg.connect).parameters, "prepared_statement_cache_size"}
+    if "password" in url.query:  # it would be shown with the rest of the address
+        raise SettingsError("HEADRACE_DATABASE_URL: the password stands before the host, USER:PASSWORD@HOST")
     for name in url.query:
         if name in _LIBPQ_NAMES:
             raise SettingsError(f"HEADRACE_DATABASE_URL: {name} is libpq's word; the driver here, asyncpg, takes {_LIBPQ_NAMES[name]}")

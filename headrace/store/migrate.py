@@ -6,12 +6,18 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from headrace.store.away import why
+
+log = structlog.get_logger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -67,6 +73,24 @@ def standing(revision: str | None) -> Standing:
 @cache
 def _known() -> frozenset[str]:
     return frozenset(each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+async def usable(engine: AsyncEngine) -> None:
+    """Returns when this version can work with the tables that are there. Else raises `OSError`, whose sentence says what to do."""
+    url, own = engine.url.render_as_string(hide_password=True), newest()
+    try:
+        revision = await current(engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise OSError(f"the database {url} (HEADRACE_DATABASE_URL): {why(error)}") from error
+    match standing(revision):
+        case "missing":
+            raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
+        case "older":
+            raise OSError(f"the database {url} has the tables of revision {revision}, and {own} is needed: run `headrace setup`")
+        case "foreign":
+            raise OSError(f"the database {url} has the tables of another program: look at HEADRACE_DATABASE_URL")
+        case "newer":
+            log.warning("newer_tables", revision=revision, own=own, hint="the tables of a newer Headrace: finish the upgrade")
 
 
 def _upgrade(connection: Connection) -> None:

@@ -24,7 +24,6 @@ from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
 from headrace.store.tables import COMPLETIONS, HISTORY, METADATA, Instant
-from notifier.__main__ import _tables
 from tests.support.eventually import eventually
 
 _REVISIONS = sorted(migrate._known())
@@ -224,14 +223,14 @@ async def test_tables_of_a_newer_release_are_left_alone_and_its_predecessor_runs
     finding = await checks._ask("database", checks._database, settings)
     assert (finding.verdict, f"revision {_NEWER} is of a newer Headrace" in finding.detail) == ("warning", True)
     with capture_logs() as logs:
-        await _tables(store)
+        await migrate.usable(store)
     assert [(line["event"], line["revision"]) for line in logs] == [("newer_tables", _NEWER)]
 
 
-async def test_a_notifier_waits_for_tables_that_are_older_than_it(store: AsyncEngine) -> None:
+async def test_services_wait_for_tables_that_are_older_than_they(store: AsyncEngine) -> None:
     await _age(store, _EARLIER[-1])
     with pytest.raises(OSError, match=f"tables of revision {_EARLIER[-1]}, and {migrate.newest()} is needed: run `headrace setup`"):
-        await _tables(store)
+        await migrate.usable(store)
 
 
 async def test_the_tables_of_another_program_are_not_taken_for_a_newer_release(store: AsyncEngine, database_url: str) -> None:
@@ -241,4 +240,4 @@ async def test_the_tables_of_another_program_are_not_taken_for_a_newer_release(s
     finding = await checks._ask("database", checks._database, Settings(database_url=database_url))
     assert (finding.verdict, "not Headrace's" in finding.detail) == ("failed", True)
     with pytest.raises(OSError, match="tables of another program"):
-        await _tables(store)
+        await migrate.usable(store)

@@ -15,7 +15,6 @@ from headrace.settings import Settings
 from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine_of
-from notifier.__main__ import _tables
 from tests.support.secure_postgres import CERTIFIED, PASSWORD, USER, SecurePostgres
 
 _SESSION = "SELECT ssl, application_name, usename FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE pid = pg_backend_pid()"
@@ -161,7 +160,7 @@ async def _is_told(settings: Settings, hint: str) -> None:
     assert [finding.verdict for finding in findings] == ["unreachable"]
     database = engine_of(settings, "notifier")
     with pytest.raises(OSError, match="HEADRACE_DATABASE_URL") as waits:
-        await _tables(database)
+        await migrate.usable(database)
     await database.dispose()
     for said in (str(refused.value), findings[0].detail, str(waits.value)):
         assert hint in said

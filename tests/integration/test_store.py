@@ -178,6 +178,7 @@ async def test_a_long_statement_ends_with_the_activity_that_asked_for_it(postgre
         ("postgresql+asyncpg://me:hid@den@h/x", "an @ in its password: it is written %40 there"),
         ("postgresql+asyncpg://me:hidden@h/x?sslmode=verify-full", "sslmode is libpq's word; .* takes ssl=verify-full"),
         ("postgresql+asyncpg://me:hidden@h/x?sslrootcert=ca.pem", "takes PGSSLROOTCERT"),
+        ("postgresql+asyncpg://me@h/x?password=hidden", "the password stands before the host"),
         ("postgresql+asyncpg://me:hidden@h/x?colour=red", "knows no parameter colour"),
     ],
 )
