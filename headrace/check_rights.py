@@ -16,7 +16,7 @@ from headrace import queues, rights, s3_refusals, subjects, temporal, temporal_r
 from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from schemas.codec import Schema
 from schemas.routes import load_routes
 from schemas.topics import Topics
@@ -112,7 +112,7 @@ async def s3_rights(settings: Settings) -> str:
 
 
 async def database_rights(settings: Settings) -> str:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         if await migrate.current(database) is None:
             raise Wrong("no tables; run `headrace setup`")

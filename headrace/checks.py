@@ -20,8 +20,8 @@ from headrace.check_rights import Doubtful, Wrong
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings, SettingsError
 from headrace.setup import topic_configs
-from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store import away, migrate
+from headrace.store.engine import engine_of
 from schemas.errors import bounded
 from schemas.routes import RouteError, load_routes
 
@@ -30,6 +30,7 @@ Verdict = Literal["ok", "warning", "failed", "unreachable"]
 _PATIENCE_SECONDS = 8.0
 _WORKERS_SECONDS = 60.0
 """A process that imports every domain's libraries."""
+_OF_DATABASE = ("database", "database rights")
 _MIN_RETENTION = timedelta(days=7)
 
 
@@ -78,10 +79,12 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
     except TimeoutError:
         return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
-        return Finding(name, "unreachable", f"{_address(name, settings)}: {_why(error, settings)}")
+        return Finding(name, "unreachable", f"{_address(name, settings)}: {_why(name, error, settings)}")
 
 
-def _why(error: Exception, settings: Settings) -> str:
+def _why(name: str, error: Exception, settings: Settings) -> str:
+    if name in _OF_DATABASE:
+        return away.why(error)
     if isinstance(error, RPCError | temporal_refusals.NotConnected):
         return temporal_refusals.why(error)
     if isinstance(error, BotoCoreError | ClientError):
@@ -97,7 +100,7 @@ def _address(name: str, settings: Settings) -> str:
         return "HEADRACE_SCHEMA_REGISTRY_URL"
     if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
-    if name in ("database", "database rights"):
+    if name in _OF_DATABASE:
         return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
     return f"{temporal.address(settings)} (TEMPORAL_ADDRESS)"
 
@@ -199,15 +202,22 @@ async def _bucket(settings: Settings) -> str:
 
 
 async def _database(settings: Settings) -> str:
-    made = engine(settings.database_url)
+    made = engine_of(settings)
     try:
         revision = await migrate.current(made)
     finally:
         await made.dispose()
-    if revision is None:
-        raise Wrong("no tables; run `headrace setup`")
-    if revision != migrate.newest():
-        raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+    match migrate.standing(revision):
+        case "missing":
+            raise Wrong("no tables; run `headrace setup`")
+        case "older":
+            raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+        case "foreign":
+            raise Wrong(f"revision {revision!r} is not Headrace's: give it a database of its own (HEADRACE_DATABASE_URL)")
+        case "newer":
+            raise Doubtful(
+                f"revision {revision} is of a newer Headrace, and this one's own is {migrate.newest()}: an upgrade is under way?"
+            )
     return f"revision {revision}"
 
 

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
 
     database_url: str = "sqlite+aiosqlite:///.headrace/headrace.db"
     """An SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME`."""
+    database_pool_size: int = Field(10, ge=2)
+    """Connections that one engine opens, at the most. A process has one engine; one that works for every domain has one for each."""
+    database_statement_seconds: float = Field(10.0, ge=0.1)
+    """PostgreSQL ends a statement that takes longer; SQLite ends one that waits so long for the file's lock. Both are tried again."""
 
     s3_endpoint_url: str | None = None
     """None: AWS itself."""

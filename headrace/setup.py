@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -19,8 +19,8 @@ from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
-from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store import away, migrate
+from headrace.store.engine import engine_of
 from headrace.subjects import UnfitSchemaError
 from headrace.temporal_refusals import why
 from schemas.errors import Transient, bounded
@@ -58,7 +58,7 @@ class SetupRefusedError(SetupError):
 
 
 async def run(settings: Settings, say: Say = print) -> None:
-    """Says one line for each thing made or found. Raises `SetupError`, and `schemas.routes.RouteError`."""
+    """Says one line for each thing made or found. Raises `SetupError`, `SettingsError`, and `schemas.routes.RouteError`."""
     routes = load_routes(settings.routes_file)
     await _topics(settings, routes, say)
     await _schemas(settings, routes, say)
@@ -142,20 +142,22 @@ async def _schemas(settings: Settings, routes: Routes, say: Say) -> None:
 
 
 async def _tables(settings: Settings, say: Say) -> None:
-    try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise SetupError(f"HEADRACE_DATABASE_URL cannot be used ({error}): sqlite+aiosqlite:///FILE or postgresql+asyncpg://...") from error
+    database = engine_of(settings)
     url = database.url.render_as_string(hide_password=True)
     try:
         before = await migrate.current(database)
         await migrate.upgrade(database)
     except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise _away("The database", url, "HEADRACE_DATABASE_URL", cause or error) from error
+        raise _away("The database", url, "HEADRACE_DATABASE_URL", away.why(error)) from error
     finally:
         await database.dispose()
-    say(f"tables in {url}: {'there' if before == migrate.newest() else f'made, revision {migrate.newest()}'}")
+    match migrate.standing(before):
+        case "newer":
+            say(f"tables in {url}: revision {before} of a newer Headrace, left as they are (this one's own is {migrate.newest()})")
+        case "same":
+            say(f"tables in {url}: there")
+        case _:
+            say(f"tables in {url}: made, revision {migrate.newest()}")
 
 
 async def _bucket(settings: Settings, say: Say) -> None:
@@ -217,6 +219,6 @@ def _temporal_away(settings: Settings, error: BaseException) -> SetupError:
     return _away("Temporal", temporal.address(settings), "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", RuntimeError(why(error)))
 
 
-def _away(part: str, address: str, setting: str, error: BaseException) -> SetupError:
-    detail = bounded(str(error) or type(error).__name__, 300)
+def _away(part: str, address: str, setting: str, error: BaseException | str) -> SetupError:
+    detail = error if isinstance(error, str) else bounded(str(error) or type(error).__name__, 300)
     return SetupError(f"{part} ({address}) cannot be set up: {detail}. Is it up, and is {setting} right?")

@@ -15,7 +15,7 @@ from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.references import References
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from headrace.wire import Wire
 from ingress import metrics
 from ingress.breaker import Breakers
@@ -44,7 +44,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     routes, topics = load_routes(settings.routes_file), Topics(settings.topic_prefix)
     async with contextlib.AsyncExitStack() as stack:
         watchdog = stack.enter_context(LoopWatchdog(settings.ingress_watchdog_seconds))
-        database = engine(settings.database_url)
+        database = engine_of(settings, "ingress")
         stack.push_async_callback(database.dispose)
         breakers = await stack.enter_async_context(
             Breakers(

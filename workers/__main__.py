@@ -18,6 +18,8 @@ from headrace.interceptors import Observed
 from headrace.lifecycle import Misconfigured, run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
+from headrace.store import migrate
+from headrace.store.engine import engine_of
 from schemas.routes import load_routes
 from workers import check, versions
 from workers.domain import Activities, Domain
@@ -78,9 +80,10 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
         client = await until_there("temporal", lambda: temporal.entered(settings, runtime=runtime), stop)
-        for name, domain in domains.items():
-            if only not in (None, name):
-                continue
+        chosen = {name: domain for name, domain in domains.items() if only in (None, name)}
+        if any(domain.tables for domain in chosen.values()):
+            await until_there("database", lambda: _tables(settings), stop)
+        for name, domain in chosen.items():
             activities = await opened.enter_async_context(domain.activities(settings))
             deployment, slots = versions.deployment(settings, name), domain.max_activities(settings)
             for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=slots, deployment=deployment):
@@ -89,6 +92,14 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
         running = True
         await stop.wait()
         running = False
+
+
+async def _tables(settings: Settings) -> None:
+    database = engine_of(settings, "workers")
+    try:
+        await migrate.usable(database)
+    finally:
+        await database.dispose()
 
 
 def _chosen() -> str | None:

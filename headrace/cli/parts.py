@@ -8,19 +8,20 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from headrace import temporal
 from headrace.cli.errors import CommandError, Exit
-from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.settings import Settings, SettingsError
+from headrace.store import away
+from headrace.store.engine import engine_of
 from headrace.temporal_refusals import why
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
-from schemas.errors import Transient, bounded
+from schemas.errors import Transient
 from schemas.routes import Routes
 
 _PATIENCE_SECONDS = 15.0
@@ -32,9 +33,9 @@ _TEMPORAL_SECONDS = 10.0
 async def opened_database(settings: Settings, *, seconds: float | None = _PATIENCE_SECONDS) -> AsyncIterator[AsyncEngine]:
     """The database, for so long at the most. Its errors end the command with 4, one that cannot be used with 2."""
     try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise CommandError(Exit.USAGE, f"HEADRACE_DATABASE_URL cannot be used: {error}") from error
+        database = engine_of(settings)
+    except SettingsError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
     address = database.url.render_as_string(hide_password=True)
     try:
         if database.dialect.name == "sqlite" and not Path(database.url.database or "").exists():  # noqa: ASYNC240 - one stat
@@ -42,10 +43,9 @@ async def opened_database(settings: Settings, *, seconds: float | None = _PATIEN
         async with asyncio.timeout(seconds):
             yield database
     except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
         raise CommandError(
             Exit.UNREACHABLE,
-            f"the database {address} does not answer ({bounded(str(cause) or repr(cause), 200)}):"
+            f"the database {address} does not answer ({away.why(error)}):"
             " is it up, is HEADRACE_DATABASE_URL right, has `headrace setup` run?",
         ) from error
     finally:

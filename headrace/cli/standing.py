@@ -21,7 +21,7 @@ from headrace.settings import Settings
 from headrace.stack.part import local_client
 from headrace.stack.state import PartState
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ async def _dispositions(parts: list[PartState]) -> dict[str, int]:
 
 
 async def _revision(settings: Settings) -> str | None:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         return await migrate.current(database)
     finally:

@@ -16,7 +16,8 @@ from headrace.explain.facts import Fact, in_order
 from headrace.explain.request import request
 from headrace.explain.runs import Runs, runs
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store import away
+from headrace.store.engine import engine_of
 from headrace.temporal_refusals import why
 from schemas.command import COMMAND
 from schemas.errors import bounded
@@ -59,12 +60,12 @@ async def _ask(name: str, address: str, work: Coroutine[Any, Any, T]) -> tuple[T
     except RPCError as error:
         said = why(error)
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the place does not answer
-        said = bounded(str(getattr(error, "orig", None) or error) or repr(error), 300)
+        said = away.why(error) if name == "database" else bounded(str(error) or repr(error), 300)
     return None, Fact(None, "not_asked", name, {"address": address, "why": said})
 
 
 async def _rows(settings: Settings, event_id: UUID) -> list[Fact]:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         file = database.url.database
         if database.dialect.name == "sqlite" and not Path(file or "").exists():  # noqa: ASYNC240 - one stat; connecting would make it

@@ -20,7 +20,7 @@ from headrace.cli.main import main
 from headrace.registry import Registry
 from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
-from headrace.settings import Settings
+from headrace.settings import Settings, SettingsError
 from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine
@@ -163,13 +163,17 @@ async def test_topic_that_kafka_refuses_is_named(settings: Settings) -> None:
             {"database_url": "sqlite+aiosqlite:////proc/nowhere/x.db"},
             r"The database \(sqlite.*\) cannot be set up: .*HEADRACE_DATABASE_URL",
         ),
-        ({"database_url": "nonsense"}, r"HEADRACE_DATABASE_URL cannot be used"),
     ],
 )
 async def test_part_that_is_away_is_named_with_its_address_and_setting(settings: Settings, fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence) as caught:
         await setup.run(settings.model_copy(update=fields), lambda _: None)
     assert "hidden" not in str(caught.value)
+
+
+async def test_a_database_url_that_is_none_is_a_wrong_setting(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="HEADRACE_DATABASE_URL cannot be used"):
+        await setup.run(settings.model_copy(update={"database_url": "nonsense"}), lambda _: None)
 
 
 async def test_search_attribute_of_another_type_is_told(settings: Settings) -> None:
