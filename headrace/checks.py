@@ -19,7 +19,7 @@ from headrace.check_rights import Doubtful, Wrong
 from headrace.settings import Settings
 from headrace.setup import SEARCH_ATTRIBUTES, topic_configs
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine, shown
 from schemas.errors import bounded
 from schemas.routes import RouteError, load_routes
 
@@ -83,7 +83,7 @@ def _address(name: str, settings: Settings) -> str:
     if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
     if name in ("database", "database rights"):
-        return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
+        return f"{shown(settings.database_url)} (HEADRACE_DATABASE_URL)"
     return f"{settings.temporal_address} (TEMPORAL_ADDRESS)"
 
 

@@ -11,14 +11,20 @@ from temporalio.contrib.aws.s3driver import S3StorageDriverClient
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
+_PREFIX = "v0/"
+"""How the driver's keys begin."""
 _MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 class PayloadObjects(S3StorageDriverClient):
-    """boto3 in threads."""
+    """boto3 in threads. A reference names bucket and key: one that names anything but payloads in this bucket is not followed.
 
-    def __init__(self, client: S3Client) -> None:
+    Whoever may write to the Temporal namespace, or reach the codec server, makes up references.
+    """
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
+        self._bucket = bucket
 
     async def put_object(self, *, bucket: str, key: str, data: bytes) -> None:
         await asyncio.to_thread(self._client.put_object, Bucket=bucket, Key=key, Body=data)
@@ -33,6 +39,10 @@ class PayloadObjects(S3StorageDriverClient):
         return True
 
     async def get_object(self, *, bucket: str, key: str) -> bytes:
+        """Raises `PermissionError`, and what boto3 raises."""
+        if bucket != self._bucket or not key.startswith(_PREFIX):
+            raise PermissionError(f"no payload lies at s3://{bucket}/{key}")
+
         def read() -> bytes:
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 

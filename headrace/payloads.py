@@ -26,7 +26,7 @@ def converter(settings: Settings) -> DataConverter:
         from headrace import s3
         from headrace.payload_objects import PayloadObjects
 
-        driver = S3StorageDriver(client=PayloadObjects(s3.client(settings)), bucket=settings.s3_bucket)
+        driver = S3StorageDriver(client=PayloadObjects(s3.client(settings), settings.s3_bucket), bucket=settings.s3_bucket)
         storage = ExternalStorage(drivers=[driver], payload_size_threshold=settings.payload_s3_bytes)
         made = dataclasses.replace(made, external_storage=storage)
     return made

@@ -102,8 +102,11 @@ class Registry:
         """An answer that says nothing about the schema: nothing is wrong with the record, so it waits."""
         status = response.status_code
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            todo = "check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL"
-        elif status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
+            # Without its words, which may repeat what it was sent.
+            return Transient(
+                f"the schema registry at {self._url} answers {status} without a schema; check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL"
+            )
+        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
             todo = "it is asked again"
         else:
             todo = "this is no answer of a Confluent-compatible registry: check the path in HEADRACE_SCHEMA_REGISTRY_URL"

@@ -20,7 +20,7 @@ from headrace import kafka, s3, temporal
 from headrace.schedules import SCHEDULES, upsert
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine, shown
 from schemas import names
 from schemas.errors import bounded
 from schemas.routes import Routes, load_routes
@@ -61,7 +61,7 @@ class SetupError(Exception):
 
 
 async def run(settings: Settings, say: Say = print) -> None:
-    """Says one line for each thing made or found. Raises `SetupError`, and `schemas.routes.RouteError`."""
+    """Says one line for each thing made or found. Raises `SetupError`, `SettingsError`, and `schemas.routes.RouteError`."""
     routes = load_routes(settings.routes_file)
     await _topics(settings, routes, say)
     await _tables(settings, say)
@@ -127,11 +127,7 @@ async def _created(admin: AIOKafkaAdminClient, wanted: Mapping[str, dict[str, st
 
 
 async def _tables(settings: Settings, say: Say) -> None:
-    try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise SetupError(f"HEADRACE_DATABASE_URL cannot be used ({error}): sqlite+aiosqlite:///FILE or postgresql+asyncpg://...") from error
-    url = database.url.render_as_string(hide_password=True)
+    database, url = engine(settings.database_url), shown(settings.database_url)
     try:
         before = await migrate.current(database)
         await migrate.upgrade(database)

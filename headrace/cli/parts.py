@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from headrace import temporal
 from headrace.cli.errors import CommandError, Exit
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine, shown
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
 from schemas.errors import Transient, bounded
@@ -29,12 +29,8 @@ _TEMPORAL_SECONDS = 10.0
 
 @asynccontextmanager
 async def opened_database(settings: Settings, *, seconds: float | None = _PATIENCE_SECONDS) -> AsyncIterator[AsyncEngine]:
-    """The database, for so long at the most. Its errors end the command with 4, one that cannot be used with 2."""
-    try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise CommandError(Exit.USAGE, f"HEADRACE_DATABASE_URL cannot be used: {error}") from error
-    address = database.url.render_as_string(hide_password=True)
+    """The database, for so long at the most. Its errors end the command with 4. Raises `SettingsError`."""
+    database, address = engine(settings.database_url), shown(settings.database_url)
     try:
         if database.dialect.name == "sqlite" and not Path(database.url.database or "").exists():  # noqa: ASYNC240 - one stat
             raise CommandError(Exit.UNREACHABLE, f"{address} is not there (HEADRACE_DATABASE_URL): `headrace setup` makes it")

@@ -26,6 +26,8 @@ def sentences() -> Iterator[None]:
         yield
     except (StackError, RouteError) as error:
         raise CommandError(Exit.FAILED, str(error)) from error
+    except SettingsError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
     except SetupError as error:
         raise CommandError(Exit.UNREACHABLE, str(error)) from error
 
