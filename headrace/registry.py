@@ -103,9 +103,8 @@ class Registry:
         status = response.status_code
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             # Without its words, which may repeat what it was sent.
-            return Transient(
-                f"the schema registry at {self._url} answers {status} without a schema; check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL"
-            )
+            todo = "check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL"
+            return Transient(f"the schema registry at {self._url} answers {status} without a schema; {todo}")
         if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
             todo = "it is asked again"
         else:
