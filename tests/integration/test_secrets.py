@@ -1,0 +1,248 @@
+"""A secret is planted in every setting that is one; then everything that Headrace says is looked through for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from headrace import kafka, temporal
+from headrace.cli.main import main
+from headrace.settings import Settings, load
+from tests.support.eventually import eventually
+from tests.support.ingress import fields, framed, read_all
+from tests.support.planted import assert_nowhere, command_line, secret_settings
+from tests.support.registry import Apicurio
+from tests.support.secret_world import World, program, secret_world
+from tests.support.temporal_namespace import in_namespace_of_its_own
+
+SERVICES = ("ingress", "workers", "notifier")
+IMAGE = {"user_id": "ada", "prompt": "A mill", "size": "1024x1024"}
+REQUESTS: dict[str, list[dict[str, Any]]] = {
+    "ImageGenerationRequested": [{**IMAGE, "backend": backend} for backend in ("local", "openai", "huggingface")],
+    "LearningPathRequested": [
+        {"user_id": "ada", "category": "statistics", "skill_level": "beginner", "time_commitment_hours": 4, "learning_style": "balanced"}
+    ],
+    "DataAnalysisRequested": [{"user_id": "ada", "file_path": "s3://headrace/uploads/ada/none.csv", "file_type": "csv"}],
+}
+_PORT = re.compile(r'"port":(\d+).*"event":"health_served"|"event":"health_served".*?"port":(\d+)')
+
+
+@dataclass
+class Heard:
+    """All that was said, and by whom."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    texts: list[tuple[str, str]] = field(default_factory=list)
+
+    def keep(self, where: str, text: str) -> str:
+        self.texts.append((where, text))
+        return text
+
+    async def headrace(self, *words: str, code: int | None = None) -> str:
+        """A command in this process; what it says is kept."""
+        self.capsys.readouterr()
+        ended = await asyncio.to_thread(main, list(words))
+        said = self.capsys.readouterr()
+        assert code is None or ended == code, f"{words}: {said.out[-2000:]}{said.err[-2000:]}"
+        self.keep(" ".join(("headrace", *words)), f"exit {int(ended)}\n{said.out}\n{said.err}")
+        return said.out
+
+    def logs(self) -> list[tuple[str, str]]:
+        return [(log.name, log.read_text("utf-8", "replace")) for log in sorted(self.folder.glob("*.log"))]
+
+
+@pytest_asyncio.fixture
+async def world(settings: Settings, apicurio: Apicurio, postgres_server: Path, tmp_path: Path) -> AsyncIterator[World]:
+    own = await in_namespace_of_its_own(settings)
+    async with secret_world(own, apicurio.url, postgres_server, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Heard:
+    return Heard(tmp_path, capsys)
+
+
+def live_in(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith(("HEADRACE_", "TEMPORAL_", "OTEL_", "OPENAI_", "HF_"))]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.timeout(300)
+async def test_no_secret_is_seen_where_everything_works_and_services_of_others_refuse(
+    world: World, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live_in(monkeypatch, world.right)
+    settings = load()
+    assert {name for name in secret_settings() if getattr(settings, name) is not None} == secret_settings() - {"payload_keys"}
+    await heard.headrace("setup", code=0)
+    client = await temporal.connect(settings)
+    async with AsyncExitStack() as running:
+        processes = {name: await running.enter_async_context(program(world.right, heard.folder / f"{name}.log", name)) for name in SERVICES}
+        event_ids = await _requested(heard)
+        await _send_bad(settings)
+        done = await eventually(lambda: _completed(heard, event_ids), timeout=120, interval=1)
+        assert {done[event_id]["status"] for event_id in event_ids} == {"SUCCEEDED", "FAILED"}
+        codes = [done[event_id]["error"]["code"] for event_id in event_ids if done[event_id]["error"]]
+        assert codes.count("BackendCredentialsRefused") >= 2, done
+        for name, process in processes.items():
+            heard.keep(f"the command line of {name}", command_line(process.pid))
+            await _ask_health(heard, name)
+        await _look(heard, event_ids[1])
+        taken = _port_of(heard.folder / "ingress.log")
+        crash = heard.folder / "crash.log"
+        async with program({**world.right, "HEADRACE_HEALTH_PORT": taken}, crash, "notifier") as crashed:
+            assert await asyncio.wait_for(crashed.wait(), 60) == 1
+    assert "Traceback" in crash.read_text()
+    await _keep_records(heard, settings)
+    await _keep_histories(heard, client)
+    assert_nowhere(world.planted, [*heard.texts, *heard.logs()])
+
+
+async def _requested(heard: Heard) -> list[str]:
+    event_ids = []
+    for record, requests in REQUESTS.items():
+        file = heard.folder / f"{record}.jsonl"
+        file.write_text("\n".join(map(json.dumps, requests)))
+        event_ids += (await heard.headrace("produce", record, "--json", str(file), code=0)).split()
+    return event_ids
+
+
+async def _send_bad(settings: Settings) -> None:
+    """Bytes that are no record, and a request that is refused."""
+    async with kafka.producer(settings, idempotent=False) as producer:
+        await producer.send_and_wait("image.requests", b"no record")
+        await producer.send_and_wait("image.requests", framed(fields(event_id=uuid4(), prompt="")))
+
+
+async def _completed(heard: Heard, event_ids: list[str]) -> dict[str, Any] | None:
+    told = [json.loads(line) for line in (await heard.headrace("completions", "--json", code=0)).splitlines()]
+    done = {each["event_id"]: each for each in told}
+    return done if set(event_ids) <= done.keys() and len(done) > len(event_ids) else None
+
+
+def _port_of(log: Path) -> str:
+    served = next(json.loads(line) for line in log.read_text().splitlines() if '"health_served"' in line)
+    return str(served["port"])
+
+
+async def _ask_health(heard: Heard, name: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for path in ("healthz", "readyz", "metrics"):
+            answer = await http.get(f"http://127.0.0.1:{_port_of(heard.folder / f'{name}.log')}/{path}")
+            heard.keep(f"/{path} of {name}", answer.text)
+
+
+async def _look(heard: Heard, event_id: str) -> None:
+    """Every command that reads."""
+    letters = [json.loads(line) for line in (await heard.headrace("dlq", "list", "--json", code=0)).splitlines()]
+    assert {letter["reason"] for letter in letters} == {"undecodable", "invalid"}
+    first = letters[0]
+    await heard.headrace("dlq", "show", f"{first['topic']}:{first['partition']}:{first['offset']}", code=0)
+    for words in (
+        ("dlq", "list"),
+        ("explain", event_id),
+        ("explain", event_id, "--json"),
+        ("completions", "image"),
+        ("status",),
+        ("status", "--json"),
+        ("doctor",),
+        ("doctor", "--json"),
+        ("route", "list"),
+        ("replay", "image.requests", "--from", "earliest", "--plan"),
+        ("command", "cancel", event_id),
+        ("dlq", "redrive", "--all", "--dry-run"),
+    ):
+        await heard.headrace(*words)
+
+
+async def _keep_records(heard: Heard, settings: Settings) -> None:
+    for topic in ("image.requests.dlq", "image.completions", "learning.completions", "analysis.completions", "history"):
+        for record in await read_all(settings, topic):
+            heard.keep(topic, f"{record.key!r} {record.value!r} {record.headers!r} {(record.value or b'').decode('latin-1')}")
+
+
+async def _keep_histories(heard: Heard, client: Client) -> None:
+    """Each run as it lies in Temporal: arguments, results, failures with their causes and traces."""
+    assert client.data_converter.payload_codec is pydantic_data_converter.payload_codec
+    count = 0
+    async for run in client.list_workflows():
+        history = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
+        text = "".join(event.SerializeToString().decode("latin-1") for event in history.events)
+        heard.keep(f"the history of {run.id}", text)
+        count += "BackendCredentialsRefused" in text
+    assert count >= 2
+
+
+@pytest.mark.timeout(300)
+async def test_no_secret_is_seen_where_every_part_refuses_it(world: World, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    live_in(monkeypatch, world.wrong)
+    codec = ("headrace.codec_server", "--port", "0")
+    request = heard.folder / "image.jsonl"
+    request.write_text(json.dumps({**IMAGE, "backend": "local"}))
+    event_id = str(uuid4())
+    async with AsyncExitStack() as running:
+        for name in SERVICES:
+            process = await running.enter_async_context(program(world.wrong, heard.folder / f"{name}.log", name))
+            heard.keep(f"the command line of {name}", command_line(process.pid))
+        await running.enter_async_context(program(world.wrong, heard.folder / "codec.log", *codec))
+        for words in (
+            ("setup",),
+            ("doctor",),
+            ("doctor", "--json"),
+            ("produce", "ImageGenerationRequested", "--json", str(request)),
+            ("completions", "image"),
+            ("explain", event_id),
+            ("dlq", "list"),
+            ("dlq", "redrive", "--all"),
+            ("route", "list"),
+            ("replay", "image.requests", "--from", "earliest", "--plan"),
+            ("status",),
+        ):
+            await heard.headrace(*words)
+        # Further than Kafka, one part after the other; and tokens instead of a password.
+        secrets = load().model_dump()
+        for names in (("KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD"), ("DATABASE_URL",), ("S3_SECRET_ACCESS_KEY",)):
+            assert secrets
+            for variable in (f"HEADRACE_{name}" for name in names):
+                monkeypatch.setenv(variable, _right(world, variable))
+            if names[0].startswith("KAFKA"):
+                for file in ("KAFKA_SSL_CERTIFICATE_FILE", "KAFKA_SSL_KEY_FILE"):
+                    monkeypatch.setenv(f"HEADRACE_{file}", world.right[f"HEADRACE_{file}"])
+                await heard.headrace("produce", "ImageGenerationRequested", "--json", str(request), code=4)
+            await heard.headrace("setup", code=4)
+        live_in(monkeypatch, {**world.wrong, **world.oauth})
+        await heard.headrace("completions", "image", code=4)
+        live_in(monkeypatch, {**world.wrong, "HEADRACE_PAYLOAD_KEYS": world.refused.secret("payload_keys")})
+        await heard.headrace("explain", event_id)
+        for name, event in {"ingress": "waiting_for", "workers": "waiting_for", "notifier": "waiting_for"}.items():
+            log = heard.folder / f"{name}.log"
+            await eventually(lambda log=log, event=event: event in log.read_text(), timeout=60)  # type: ignore[misc]
+        address = await eventually(lambda: (heard.folder / "codec.log").read_text().strip(), timeout=60)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for body in ("junk", '{"payloads": [{"metadata": {"encoding": "YmluYXJ5L2VuY3J5cHRlZA=="}, "data": "AAAA"}]}'):
+                heard.keep("the codec server", (await http.post(f"{address}/decode", content=body)).text)
+    assert_nowhere(world.refused, [*heard.texts, *heard.logs()])
+    assert_nowhere(world.planted, [*heard.texts, *heard.logs()])
+
+
+def _right(world: World, variable: str) -> str:
+    file = Path(world.right["HEADRACE_SECRETS_DIR"]) / variable.lower()
+    return file.read_text().strip() if file.exists() else world.right[variable]
