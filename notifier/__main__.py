@@ -22,7 +22,7 @@ from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine, shown
 from headrace.wire import Wire
 from notifier.history import HistoryActivities
 from notifier.producer import OnceProducer
@@ -118,8 +118,7 @@ def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., 
 async def _tables(database: AsyncEngine) -> None:
     revision = await migrate.current(database)
     if revision is None:
-        url = database.url.render_as_string(hide_password=True)
-        raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
+        raise OSError(f"the database {shown(database.url)} has no tables yet: run `headrace setup`")
     if revision != migrate.newest():
         log.warning("other_tables", revision=revision, expected=migrate.newest(), hint="run `headrace setup`")
 

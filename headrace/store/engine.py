@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, Pool, create_engine, event, make_url
+from sqlalchemy import URL, Engine, Pool, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -30,7 +30,7 @@ def engine(url: str) -> AsyncEngine:
     return made
 
 
-def shown(url: str) -> str:
+def shown(url: str | URL) -> str:
     """The URL for people: without its password, wherever that stands."""
     try:
         parsed = make_url(url)
