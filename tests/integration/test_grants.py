@@ -109,6 +109,7 @@ async def test_the_rights_on_the_page_are_enough_for_every_service_and_no_more(s
         async with kafka.producer(owner, idempotent=False) as plain:
             await plain.send_and_wait(f"{owner.topic_prefix}image.requests", framed(fields(prompt="")))
         done = await eventually(lambda: _told(owner, wire, asked), timeout=150, interval=0.5)
+        assert done is not None
         assert done[asked[0].event_id] == "FAILED"
         assert {done[each.event_id] for each in asked[1:]} == {"SUCCEEDED"}
         client = await temporal.connect(owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +15,26 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DefaultFailureConverter
+from temporalio.exceptions import ApplicationError
 
-from headrace import kafka, temporal
+from headrace import kafka, s3, temporal
 from headrace.cli.main import main
 from headrace.settings import Settings, load
+from headrace.store.engine import engine
 from tests.support.eventually import eventually
 from tests.support.ingress import fields, framed, read_all
 from tests.support.planted import assert_nowhere, command_line, secret_settings
 from tests.support.registry import Apicurio
 from tests.support.secret_world import World, program, secret_world
 from tests.support.temporal_namespace import in_namespace_of_its_own
+from workers.image.storage import S3Images
+from workers.learning.models import ResourceQuery
+from workers.learning.search import HttpResources
+from workers.learning.storage import SqlPaths
 
 SERVICES = ("ingress", "workers", "notifier")
 IMAGE = {"user_id": "ada", "prompt": "A mill", "size": "1024x1024"}
@@ -241,3 +249,28 @@ async def test_no_secret_is_seen_where_every_part_refuses_it(world: World, heard
 def _right(world: World, variable: str) -> str:
     file = Path(world.right["HEADRACE_SECRETS_DIR"]) / variable.lower()
     return file.read_text().strip() if file.exists() else world.right[variable]
+
+
+async def test_a_step_whose_part_refuses_its_key_tells_temporal_nothing_of_it(
+    world: World, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Temporal is given of an error: its message, the errors behind it and their traces."""
+    live_in(monkeypatch, world.wrong)
+    settings = load()
+    client, database = s3.client(settings), engine(settings.database_url)
+    query = ResourceQuery(category="statistics", topic="means", difficulty="beginner", learning_style="balanced")
+    async with httpx.AsyncClient() as http:
+        steps: dict[str, Awaitable[object]] = {
+            "S3": S3Images(client, settings.s3_bucket, 60).put("images/x.png", b"x", "image/png", "0" * 64),
+            "the database": SqlPaths(database).earlier("ada", "statistics", but=uuid4()),
+            "the search": HttpResources(http, settings.learning_resources_url or "").find(query),
+        }
+        for name, step in steps.items():
+            with pytest.raises(ApplicationError) as raised:
+                await step
+            failure = Failure()
+            DefaultFailureConverter().to_failure(raised.value, pydantic_data_converter.payload_converter, failure)
+            heard.keep(name, str(failure))
+    client.close()
+    await database.dispose()
+    assert_nowhere(world.refused, heard.texts)
