@@ -9,6 +9,8 @@ import orjson
 import structlog
 from temporalio import activity, workflow
 
+CHATTY = ("aiokafka", "httpx", "httpcore", "httpx2", "httpcore2", "botocore", "alembic")
+"""Libraries of which only warnings are of interest."""
 _BROKER_AWAY_PER_SECOND = 1.0
 
 
@@ -57,7 +59,7 @@ def configure(level: str) -> None:
     root.setLevel(max(logging.getLevelNamesMapping()[level.upper()], logging.INFO))
     # Which run and which attempt is bound to the context (headrace.interceptors), as fields and not as a dict behind the words.
     workflow.logger.workflow_info_on_message = activity.logger.activity_info_on_message = False
-    for chatty in ("aiokafka", "httpx", "httpcore", "httpx2", "httpcore2", "botocore", "alembic"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[structlog.stdlib.add_logger_name, *stamped, structlog.processors.StackInfoRenderer(), *last],

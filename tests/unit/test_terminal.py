@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -109,17 +110,32 @@ class _Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture
+def logging_is_put_back() -> Iterator[None]:
+    kept, root = structlog.get_config(), logging.getLogger()
+    handlers, known = root.handlers[:], [logging.getLogger(name) for name in logs.CHATTY]
+    levels = [each.level for each in (root, *known)]
+    yield
+    structlog.configure(**kept)
+    root.handlers[:] = handlers
+    for each, level in zip((root, *known), levels, strict=True):
+        each.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_is_put_back")
 def test_a_log_on_a_terminal_quotes_what_comes_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    kept, root = structlog.get_config(), logging.getLogger()
-    before = root.handlers[:], root.level
-    try:
-        logs.configure("INFO")
-        structlog.get_logger("headrace.test").warning("part_is_away", error=HOSTILE)
-    finally:
-        structlog.configure(**kept)
-        root.handlers[:] = before[0]
-        root.setLevel(before[1])
+    logs.configure("INFO")
+    structlog.get_logger("headrace.test").warning("part_is_away", error=HOSTILE)
     line = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())  # the log's own colours
     assert_harmless(line.replace("\\x1b", "").rstrip("\n"))
+
+
+@pytest.mark.usefixtures("logging_is_put_back")
+def test_debug_is_for_headraces_own_lines() -> None:
+    """At that level a library writes what it sends and receives."""
+    logs.configure("DEBUG")
+    assert not logging.getLogger("temporalio.worker").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("openai").isEnabledFor(logging.DEBUG)
+    assert structlog.get_logger("headrace.test").bind().is_enabled_for(logging.DEBUG)
