@@ -21,7 +21,7 @@ from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings, SettingsError
 from headrace.setup import topic_configs
 from headrace.store import away, migrate
-from headrace.store.engine import engine_of
+from headrace.store.engine import engine_of, shown
 from schemas.errors import bounded
 from schemas.routes import RouteError, load_routes
 
@@ -101,7 +101,7 @@ def _address(name: str, settings: Settings) -> str:
     if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
     if name in _OF_DATABASE:
-        return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
+        return f"{shown(settings.database_url)} (HEADRACE_DATABASE_URL)"
     return f"{temporal.address(settings)} (TEMPORAL_ADDRESS)"
 
 

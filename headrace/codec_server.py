@@ -46,6 +46,8 @@ def application(settings: Settings, origin: str) -> web.Application:
                 given = Payloads(payloads=await codec.encode(list(given.payloads)))
         except (json_format.ParseError, UnknownKey) as error:
             return web.Response(text=str(error), status=400, headers=headers)
+        except (RuntimeError, ValueError, KeyError):  # the storage driver's: a reference that is none of ours, or S3 is away
+            return web.Response(text="the reference in a payload leads nowhere", status=400, headers=headers)
         return web.Response(text=json_format.MessageToJson(given), content_type="application/json", headers=headers)
 
     async def preflight(_: web.Request) -> web.Response:

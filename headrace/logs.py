@@ -9,6 +9,8 @@ import orjson
 import structlog
 from temporalio import activity, workflow
 
+CHATTY = ("aiokafka", "httpx", "httpcore", "httpx2", "httpcore2", "botocore", "alembic")
+"""Libraries of which only warnings are of interest."""
 _BROKER_AWAY_PER_SECOND = 1.0
 
 
@@ -30,14 +32,17 @@ class _Calm(logging.Filter):
 
 
 def configure(level: str) -> None:
-    """Sets up both loggers; called once, by a composition root."""
+    """Sets up both loggers; called once, by a composition root.
+
+    `DEBUG` is for Headrace's own: at that level libraries write what they send and receive, payloads, rows, headers and all.
+    """
     stamped: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(repr_native_str=True)]  # quoted: what comes from outside moves no cursor
         if sys.stderr.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
     )
@@ -51,10 +56,10 @@ def configure(level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(max(logging.getLevelNamesMapping()[level.upper()], logging.INFO))
     # Which run and which attempt is bound to the context (headrace.interceptors), as fields and not as a dict behind the words.
     workflow.logger.workflow_info_on_message = activity.logger.activity_info_on_message = False
-    for chatty in ("aiokafka", "httpx", "httpcore", "httpx2", "httpcore2", "botocore", "alembic"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[structlog.stdlib.add_logger_name, *stamped, structlog.processors.StackInfoRenderer(), *last],

@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PREFIX = "v0/"
+"""How the driver's keys begin."""
 _MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 class PayloadObjects(S3StorageDriverClient):
-    """boto3 in threads. Raises `RuntimeError`, as the driver does, with a sentence that says what to look at."""
+    """boto3 in threads. Raises `RuntimeError`, as the driver does, with a sentence that says what to look at.
 
-    def __init__(self, client: S3Client) -> None:
+    A reference names bucket and key: one that names anything but payloads in this bucket is not followed.
+
+    Whoever may write to the Temporal namespace, or reach the codec server, makes up references.
+    """
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
+        self._bucket = bucket
 
     async def put_object(self, *, bucket: str, key: str, data: bytes) -> None:
         await _call(lambda: self._client.put_object(Bucket=bucket, Key=key, Body=data))
@@ -41,6 +49,10 @@ class PayloadObjects(S3StorageDriverClient):
         return await _call(ask)
 
     async def get_object(self, *, bucket: str, key: str) -> bytes:
+        """Raises `PermissionError`, and what boto3 raises."""
+        if bucket != self._bucket or not key.startswith(_PREFIX):
+            raise PermissionError(f"no payload lies at s3://{bucket}/{key}")
+
         def read() -> bytes:
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 

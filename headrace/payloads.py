@@ -37,7 +37,7 @@ def converter(settings: Settings) -> DataConverter:
         from headrace import s3
         from headrace.payload_objects import PayloadObjects
 
-        objects = PayloadObjects(s3.client(settings))
+        objects = PayloadObjects(s3.client(settings), settings.s3_bucket)
         driver = S3StorageDriver(client=objects, bucket=settings.s3_bucket, max_payload_size=MOST_IN_S3 + _ADDED)
         storage = ExternalStorage(drivers=[driver], payload_size_threshold=settings.payload_s3_bytes)
         made = dataclasses.replace(made, external_storage=storage)

@@ -171,9 +171,10 @@ class Registry:
         """An answer that says nothing about the schema: nothing is wrong with the record, so it waits."""
         status = response.status_code
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            # Without its words, which may repeat what it was sent.
             asked = f"{response.request.method} {response.request.url.path}"
             todo = f"check the key and secret in HEADRACE_SCHEMA_REGISTRY_URL, and what this key may do ({asked})"
-            return NotPermitted(f"the schema registry at {self._url} answers {status} {bounded(response.text, 100)!r}; {todo}")
+            return NotPermitted(f"the schema registry at {self._url} answers {status}; {todo}")
         if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
             todo = "it is asked again"
         else:

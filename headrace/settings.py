@@ -27,7 +27,8 @@ def state_dir() -> Path:
 class Settings(BaseSettings):
     """Every field is the environment variable `HEADRACE_<FIELD>`, or the standard one named beside it."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+    # hide_input_in_errors: what was given for one setting may be the secret of another.
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
     payload_s3_bytes: int | None = Field(None, ge=1024)
     """Payloads larger than this lie in the bucket, and Temporal keeps a reference; None: all lie in Temporal."""
 
-    database_url: str = "sqlite+aiosqlite:///.headrace/headrace.db"
+    database_url: str = Field("sqlite+aiosqlite:///.headrace/headrace.db", repr=False)
     """An SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME`."""
     database_pool_size: int = Field(10, ge=2)
     """Connections that one engine opens, at the most. A process has one engine; one that works for every domain has one for each."""
@@ -122,7 +123,7 @@ class Settings(BaseSettings):
     huggingface_token: SecretStr | None = Field(None, validation_alias=AliasChoices("HF_TOKEN", "HEADRACE_HUGGINGFACE_TOKEN"))
     huggingface_base_url: str | None = None
     huggingface_image_model: str = "black-forest-labs/FLUX.1-schnell"
-    learning_resources_url: str | None = None
+    learning_resources_url: str | None = Field(None, repr=False)
     """A search for learning resources, as docs/workflows.md describes it; None: the catalogue that ships with the curriculum."""
     content_filter_file: Path | None = None
     """None: the list that ships with Headrace, `workers/image/content_filter.toml`."""
@@ -155,9 +156,19 @@ class Settings(BaseSettings):
     @classmethod
     def _is_http(cls, given: SecretStr | str | None) -> SecretStr | str | None:
         url = given.get_secret_value() if isinstance(given, SecretStr) else given
-        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+        if url is not None and _user_of_http(url) is None:
             raise ValueError("not an address like http://host:8081 or https://key:secret@host/path")
         return given
+
+    @field_validator(
+        "kafka_oauth_token_url", "s3_endpoint_url", "s3_public_endpoint_url", "openai_base_url", "huggingface_base_url", mode="after"
+    )
+    @classmethod
+    def _is_http_and_shown(cls, url: str | None) -> str | None:
+        """These stand in errors, and what authenticates there has a setting of its own."""
+        if url is not None and _user_of_http(url) != "":
+            raise ValueError("not an address like https://host/path without a user and password in it")
+        return url
 
     @model_validator(mode="after")
     def _kafka_credentials_are_whole(self) -> Self:
@@ -188,6 +199,15 @@ def load() -> Settings:
     except ValidationError as error:
         wrong = "; ".join(f"{_variable(found['loc'])}: {found['msg']}" for found in error.errors(include_input=False))
         raise SettingsError(f"the settings cannot be used: {wrong}") from None
+
+
+def _user_of_http(url: str) -> str | None:
+    """What stands before the host of an HTTP address; None for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text may repeat the address
+        return None
+    return parts.netloc.rpartition("@")[0] if parts.scheme in ("http", "https") and parts.hostname else None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

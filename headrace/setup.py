@@ -20,7 +20,7 @@ from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
 from headrace.store import away, migrate
-from headrace.store.engine import engine_of
+from headrace.store.engine import engine_of, shown
 from headrace.subjects import UnfitSchemaError
 from headrace.temporal_refusals import why
 from schemas.errors import Transient, bounded
@@ -142,8 +142,7 @@ async def _schemas(settings: Settings, routes: Routes, say: Say) -> None:
 
 
 async def _tables(settings: Settings, say: Say) -> None:
-    database = engine_of(settings)
-    url = database.url.render_as_string(hide_password=True)
+    database, url = engine_of(settings), shown(settings.database_url)
     try:
         before = await migrate.current(database)
         await migrate.upgrade(database)

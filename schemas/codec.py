@@ -23,16 +23,33 @@ _CONFLUENT_HEADER = 5
 _SINGLE_OBJECT = b"\xc3\x01"
 _SINGLE_OBJECT_HEADER = 10
 
+_MOST_DECIMAL_BYTES = 256
+"""More than 600 digits. The time to read one grows with the square of its bytes: a megabyte takes minutes."""
+_DECIMALS = ("bytes-decimal", "fixed-decimal")
+
 _PRIMITIVE_BYTES = {"null": 0, "float": 4, "double": 8}
 """The fewest bytes of a value; 1 for every other."""
+
+
+def _bounded_decimal(read: Any) -> Any:
+    def reader(data: bytes, *schemas: Any) -> Any:
+        if len(data) > _MOST_DECIMAL_BYTES:
+            raise ValueError(f"a decimal of {len(data)} bytes, and {_MOST_DECIMAL_BYTES} are the most")
+        return read(data, *schemas)
+
+    return reader
+
+
+for _kind in _DECIMALS:
+    fastavro.read.LOGICAL_READERS[_kind] = _bounded_decimal(fastavro.read.LOGICAL_READERS[_kind])
 
 
 class Schema:
     """One Avro record schema, parsed once, and the versions that were published before it.
 
     Raises `ValueError` for text that is not the JSON of a named record schema, and for a schema with which a few bytes could end the
-    process: one that contains itself (a deep value overflows the C stack of fastavro), or an array of items of no bytes (its length is
-    then any number that a sender likes).
+    process: one that contains itself (a deep value overflows the C stack of fastavro), an array of items of no bytes (its length is
+    then any number that a sender likes), or a record whose fields all take no bytes (twenty such, two of the next in each, are a million).
     """
 
     def __init__(self, text: str, past: tuple[Schema, ...] = ()) -> None:
@@ -90,6 +107,8 @@ def _size(schema: Any, known: dict[str, int | None]) -> int:
         case "record" | "error":
             known[schema["name"]] = None
             size = known[schema["name"]] = sum(_size(field["type"], known) for field in schema["fields"])
+            if size == 0 and schema["fields"]:
+                raise ValueError(f"{schema['name']} has fields and takes no bytes: a few of those hold any number of values")
         case "enum" | "fixed":
             size = known[schema["name"]] = schema.get("size", 1)
         case "array" | "map":

@@ -22,18 +22,29 @@ def unavailable(message: str) -> ApplicationError:
     return ApplicationError(message, type=FailureType.BACKEND_UNAVAILABLE)
 
 
-def sort_answer(backend: str, setting: str, status: int, headers: Mapping[str, str], text: str) -> ApplicationError:
-    """What an answer other than 2xx means; content policy is the caller's to know."""
+def sort_answer(
+    backend: str, setting: str, status: int, headers: Mapping[str, str], text: str, sent: Mapping[str, str]
+) -> ApplicationError:
+    """What an answer other than 2xx means; content policy is the caller's to know. `sent` are the headers of the request.
+
+    To be raised `from None`: the client library's own error has all of the server's words, and Temporal keeps what stands behind an error.
+    """
     if status in _UNAUTHORIZED:
         # Without the backend's own words: OpenAI's quote the key in part, and the completion carries this message to everybody.
         said = f"{backend} answers {status}: it refuses the key. Check {setting}"
         return ApplicationError(said, type=FailureType.BACKEND_CREDENTIALS_REFUSED, non_retryable=True)
-    said = f"{backend} answers {status}: {bounded(text, 300)}"
+    said = f"{backend} answers {status}: {bounded(without_key(text, sent), 300)}"
     if status == _RATE_LIMITED:
         return ApplicationError(said, type=FailureType.BACKEND_RATE_LIMITED, next_retry_delay=retry_after(headers))
     if status >= _SERVER_ERROR or status == _TIMEOUT:
         return ApplicationError(said, type=FailureType.BACKEND_UNAVAILABLE, next_retry_delay=retry_after(headers))
     return ApplicationError(said, type=FailureType.BACKEND_REFUSED, non_retryable=True)
+
+
+def without_key(text: str, sent: Mapping[str, str]) -> str:
+    """A server's words without the key that it was sent: some repeat the request."""
+    *_, key = sent.get("authorization", "").split() or [""]
+    return text.replace(key, "***") if key else text
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:

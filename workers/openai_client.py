@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from headrace.settings import Settings
 from schemas.errors import FailureType, bounded
-from workers.answers import sort_answer, unavailable
+from workers.answers import sort_answer, unavailable, without_key
 
 SETTING = "OPENAI_API_KEY"
 SECONDS = 55.0
@@ -38,7 +38,7 @@ async def answered(asked: Awaitable[T], seconds: float) -> T:
         async with asyncio.timeout(seconds):
             return await asked
     except openai.OpenAIError as error:
-        raise _sort(error) from error
+        raise _sort(error) from None
     except TimeoutError as error:
         raise unavailable(f"openai did not answer within {seconds:g} s") from error
     except ValueError as error:  # a body that is not JSON
@@ -53,9 +53,11 @@ def _sort(error: openai.OpenAIError) -> ApplicationError:
             )
         if error.code in _POLICY_CODES:
             return ApplicationError(
-                f"openai refuses the prompt: {bounded(error.message, 300)}", type=FailureType.CONTENT_POLICY_VIOLATION, non_retryable=True
+                f"openai refuses the prompt: {bounded(without_key(error.message, error.request.headers), 300)}",
+                type=FailureType.CONTENT_POLICY_VIOLATION,
+                non_retryable=True,
             )
-        return sort_answer("openai", SETTING, error.status_code, error.response.headers, error.message)
+        return sort_answer("openai", SETTING, error.status_code, error.response.headers, error.message, error.request.headers)
     if isinstance(error, openai.APITimeoutError):
         return unavailable("openai did not answer in time")
     return unavailable(f"openai is not reached or its answer cannot be read: {bounded(str(error), 200)}")

@@ -9,6 +9,7 @@ from uuid import UUID
 from aiokafka.errors import KafkaError
 from pydantic_core import to_jsonable_python
 
+from headrace.cli.dead_letters import printable
 from headrace.cli.errors import CommandError, Exit
 from headrace.completions import Received, completions
 from headrace.settings import Settings
@@ -64,5 +65,6 @@ def _json(received: Received) -> str:
 def _line(received: Received) -> str:
     completion = received.completion
     error, result = completion["error"], completion["result"]
-    outcome = f"{error['code']}: {error['message']}" if error else (result or {}).get("url", "")
+    # What an error says may quote what a stranger has sent, and anybody who may produce to the topic may have written it.
+    outcome = printable(f"{error['code']}: {error['message']}" if error else str((result or {}).get("url", "")))
     return f"{completion['completed_at']:%Y-%m-%d %H:%M:%S}  {completion['status']:<10}  {completion['event_id']}  {outcome}"

@@ -140,7 +140,7 @@ def line(letter: DeadLetter, fate: Fate) -> str:
     """As a terminal lists it."""
     state = "" if fate.state is State.OPEN else f"[{fate.state}] "
     dead = letter.buried
-    told = f"{dead.reason:<20}  {printable(bounded(dead.message, 120))}" if dead else "no dead letter of Headrace"
+    told = f"{printable(dead.reason):<20}  {printable(bounded(dead.message, 120))}" if dead else "no dead letter of Headrace"
     return f"{letter.time:%Y-%m-%d %H:%M:%S}  {place_of(letter)}  {letter.event_id or '-'}  {state}{told}"
 
 

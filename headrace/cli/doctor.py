@@ -8,6 +8,7 @@ import platform
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from headrace.checks import Finding, all_findings
@@ -27,7 +28,7 @@ async def show(settings: Settings, *, as_json: bool) -> None:
     else:
         table = Table("check", "", "detail", box=None, pad_edge=False)
         for finding in found:
-            table.add_row(finding.check, f"[{_COLOURS[finding.verdict]}]{finding.verdict}[/]", finding.detail)
+            table.add_row(finding.check, f"[{_COLOURS[finding.verdict]}]{finding.verdict}[/]", escape(finding.detail))
         Console().print(table)
     if any(finding.verdict == "unreachable" for finding in found):
         raise CommandError(Exit.UNREACHABLE, "a part is not reachable: is it up? `headrace up` starts the embedded stack")

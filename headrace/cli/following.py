@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from headrace.cli.dead_letters import printable
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.parts import connected, temporal_answers
 from headrace.settings import Settings
@@ -103,7 +104,9 @@ async def _follow(client: Client, identity: str, kind: type[M], tell: Callable[[
     except WorkflowFailureError as error:
         told = await _asked(handle, kind)
         so_far = f"; until then: {_words(told)}" if told else ""
-        raise CommandError(Exit.FAILED, f"{identity} did not come to its end: {bounded(str(error.cause), 300)}{so_far}") from error
+        raise CommandError(
+            Exit.FAILED, f"{identity} did not come to its end: {printable(bounded(str(error.cause), 300))}{so_far}"
+        ) from error
     finally:
         ended.cancel()
 
@@ -126,7 +129,7 @@ async def _waits_for(handle: WorkflowHandle[Any, Any]) -> str:
     raw = (await handle.describe()).raw_description
     for pending in raw.pending_activities:
         if pending.HasField("last_failure") and pending.attempt > 1:
-            return f"it waits, attempt {pending.attempt}: {bounded(pending.last_failure.message, 300)}"
+            return f"it waits, attempt {pending.attempt}: {printable(bounded(pending.last_failure.message, 300))}"
     task = raw.pending_workflow_task
     if raw.HasField("pending_workflow_task") and not task.HasField("started_time") and task.attempt <= 1:
         return "no notifier takes it yet: is one running? `headrace notifier`, or `headrace up`"

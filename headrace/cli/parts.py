@@ -15,9 +15,9 @@ from temporalio.service import RPCError
 
 from headrace import temporal
 from headrace.cli.errors import CommandError, Exit
-from headrace.settings import Settings, SettingsError
+from headrace.settings import Settings
 from headrace.store import away
-from headrace.store.engine import engine_of
+from headrace.store.engine import engine_of, shown
 from headrace.temporal_refusals import why
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
@@ -31,12 +31,8 @@ _TEMPORAL_SECONDS = 10.0
 
 @asynccontextmanager
 async def opened_database(settings: Settings, *, seconds: float | None = _PATIENCE_SECONDS) -> AsyncIterator[AsyncEngine]:
-    """The database, for so long at the most. Its errors end the command with 4, one that cannot be used with 2."""
-    try:
-        database = engine_of(settings)
-    except SettingsError as error:
-        raise CommandError(Exit.USAGE, str(error)) from error
-    address = database.url.render_as_string(hide_password=True)
+    """The database, for so long at the most. Its errors end the command with 4. Raises `SettingsError`."""
+    database, address = engine_of(settings), shown(settings.database_url)
     try:
         if database.dialect.name == "sqlite" and not Path(database.url.database or "").exists():  # noqa: ASYNC240 - one stat
             raise CommandError(Exit.UNREACHABLE, f"{address} is not there (HEADRACE_DATABASE_URL): `headrace setup` makes it")

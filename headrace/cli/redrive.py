@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from headrace import breakers, reading
-from headrace.cli.dead_letters import Filters
+from headrace.cli.dead_letters import Filters, printable
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.following import REDRIVE, follow_redrive
 from headrace.cli.parts import connected, opened_database, opened_wire, temporal_answers
@@ -164,6 +165,6 @@ class _Histogram:
             return
         table = Table("by", Column("", overflow="fold"), "count", "", box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*(str(each) for each in row.values()))
+            table.add_row(*(escape(printable(str(each))) for each in row.values()))
         Console().print(table)
         print(f"\n{self._total} dead letters would be sent again")

@@ -26,10 +26,10 @@ def sentences() -> Iterator[None]:
         yield
     except (StackError, RouteError, SetupRefusedError) as error:
         raise CommandError(Exit.FAILED, str(error)) from error
+    except SettingsError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
     except SetupError as error:
         raise CommandError(Exit.UNREACHABLE, str(error)) from error
-    except SettingsError as error:  # files that settings name are read when they are needed
-        raise CommandError(Exit.USAGE, str(error)) from error
 
 
 def run_command(work: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from headrace import queues as task_queues
 from headrace.breakers import StoppedRoute
+from headrace.cli.dead_letters import printable
 from headrace.cli.route import describe, stopped_routes
 from headrace.compensations import Compensating, compensations
 from headrace.compensations import describe as describe_compensation
@@ -76,7 +77,12 @@ async def asked(settings: Settings, parts: list[PartState]) -> Standing:
 
 
 def sentences(settings: Settings, now: Standing) -> Iterator[str]:
-    """What people read below the table."""
+    """What people read below the table; notes and failures in it are other people's words."""
+    for text in _sentences(settings, now):
+        yield "\n".join(map(printable, text.splitlines()))
+
+
+def _sentences(settings: Settings, now: Standing) -> Iterator[str]:
     if now.figures is not None:
         yield f"lag {now.figures.lag} records, backlog {now.figures.backlog} runs, dead letters {now.figures.dead_letters}"
     if now.dispositions:

@@ -17,7 +17,7 @@ from headrace.explain.request import request
 from headrace.explain.runs import Runs, runs
 from headrace.settings import Settings
 from headrace.store import away
-from headrace.store.engine import engine_of
+from headrace.store.engine import engine_of, shown
 from headrace.temporal_refusals import why
 from schemas.command import COMMAND
 from schemas.errors import bounded
@@ -32,7 +32,7 @@ _SECONDS = 5.0
 async def explain(settings: Settings, event_id: UUID, domains: list[str]) -> list[Fact]:
     """All that is known, by time. Raises nothing that a place raises."""
     (kept, no_rows), (ran, no_runs) = await asyncio.gather(
-        _ask("database", settings.database_url.rsplit("@", 1)[-1], _rows(settings, event_id)),
+        _ask("database", shown(settings.database_url), _rows(settings, event_id)),
         _ask("temporal", temporal.address(settings), _runs(settings, event_id, domains)),
     )
     kept, ran = kept or [], ran or Runs()

@@ -136,7 +136,7 @@ def detach(state_dir: Path, say: Callable[[str], None] = print) -> None:
     """Start the supervisor in the background and follow it until everything is ready; raises `StackError` with its words otherwise."""
     state = StateFolder(state_dir)
     try:
-        state.logs.mkdir(parents=True, exist_ok=True)
+        state.make()
         move_aside_if_long(state.supervisor_log)
         output = state.supervisor_log.open("ab")
     except OSError as error:

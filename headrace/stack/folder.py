@@ -38,8 +38,7 @@ class Claim:
         """Make the folder this process's own; raises `StackError` when that cannot be."""
         state = self._state
         try:
-            for folder in (state.path, state.data, state.logs, state.temporary):
-                folder.mkdir(parents=True, exist_ok=True)
+            state.make()
             if not await self._supervisor.take_within(LOOK_SECONDS):
                 raise StackError(
                     f"a stack is already running in {state.path} as pid {read_pid(state.supervisor_lock)}: look at it with "

@@ -84,6 +84,12 @@ class StateFolder:
         self.ports = self.path / "ports.json"
         self.supervisor_log = self.logs / "supervisor.log"
 
+    def make(self) -> None:
+        """The folders. A new one is for this user alone: databases, logs and keys of the parts lie in it. Raises `OSError`."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.data, self.logs, self.temporary):
+            folder.mkdir(exist_ok=True)
+
     def write_snapshot(self, snapshot: Snapshot) -> None:
         write_atomically(self.state, json.dumps(asdict(snapshot), indent=2) + "\n")
 
@@ -118,6 +124,7 @@ class StateFolder:
 def write_atomically(file: Path, text: str) -> None:
     """Readers see the old text or the new one, never a part of it."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.touch(mode=0o600)  # before there is anything in it
     temporary.write_text(text, "utf-8")
     temporary.replace(file)
 

@@ -17,6 +17,8 @@ _CONNECT_SECONDS = 10.0
 """To PostgreSQL. The driver's own is a minute, longer than anybody waits for it here."""
 _IDLE_SECONDS = 60
 """No transaction here waits for anything but SQL: one that stands still is of a process that is frozen, or whose machine is gone."""
+_SHOWN = ("host", "port", "ssl")
+"""Of what stands behind the question mark of a URL; a password may stand there too."""
 _LIBPQ_NAMES = {"sslmode": "ssl=verify-full", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
 
 
@@ -63,6 +65,15 @@ def engine(
         "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS}s",
     }
     return create_async_engine(url, pool_pre_ping=True, connect_args={"server_settings": session, "timeout": _CONNECT_SECONDS}, **common)
+
+
+def shown(url: str | URL) -> str:
+    """The URL for people: without its password, wherever that stands."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        return "an address that cannot be read"
+    return parsed.set(query={name: value for name, value in parsed.query.items() if name in _SHOWN}).render_as_string(hide_password=True)
 
 
 def blocking(of: AsyncEngine, *, poolclass: type[Pool]) -> Engine:

@@ -37,7 +37,7 @@ async def upgrade(engine: AsyncEngine) -> None:
     Raises `OSError` or `sqlalchemy.exc.DBAPIError` when the database cannot be reached.
     """
     if engine.dialect.name == "sqlite" and engine.url.database:
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade)
 

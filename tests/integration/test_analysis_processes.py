@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from temporalio.exceptions import ApplicationError
 
@@ -68,6 +70,20 @@ async def test_a_step_that_grows_too_large_is_refused_and_not_tried_again(endles
         await processes.run("load_dataset", endless, LOAD)
     assert (raised.value.type, raised.value.non_retryable) == ("DatasetTooLarge", True)
     await processes.close()
+
+
+async def test_a_few_kilobytes_that_unpack_to_more_than_the_memory_are_refused(tmp_path: Path) -> None:
+    """Parquet keeps a text that repeats once; its footer tells of rows and columns, not of that."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 900), ["x" * 2**20])
+    pq.write_table(pa.table({"a": text}), tmp_path / "source", compression="zstd")
+    assert (tmp_path / "source").stat().st_size < 100_000
+    processes = Processes(1, 400 * 2**20)
+    try:
+        with pytest.raises(ApplicationError) as raised:
+            await processes.run("load_dataset", tmp_path, {"file_type": "parquet", "max_rows": 10**6, "max_bytes": 10**6})
+    finally:
+        await processes.close()
+    assert (raised.value.type, raised.value.non_retryable) == ("DatasetTooLarge", True)
 
 
 async def test_a_killed_process_fails_its_own_step_for_another_try_and_no_other(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -23,7 +26,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from headrace import codec_server, setup, temporal
+from headrace import codec_server, s3, setup, temporal
 from headrace.encryption import Encryption, UnknownKey, parse_keys
 from headrace.payloads import converter
 from headrace.settings import Settings, SettingsError
@@ -167,6 +170,43 @@ async def test_the_codec_server_shows_what_the_ui_may_see_and_only_to_its_own_pa
         await runner.cleanup()
     with pytest.raises(SettingsError, match="nothing is encoded"):
         codec_server.application(settings, "*")
+
+
+async def test_a_reference_to_what_is_no_payload_is_not_followed(settings: Settings) -> None:
+    """Whoever reaches the codec server, or may write to the namespace, would read the whole bucket otherwise."""
+    await setup._bucket(settings, lambda _: None)
+    stored = Settings.model_validate({**settings.model_dump(), "payload_s3_bytes": 1024})
+    client = s3.client(settings)
+    secret = Payload(metadata={"encoding": b"json/plain"}, data=b'"somebody else\'s"').SerializeToString()
+    client.put_object(Bucket=settings.s3_bucket, Key="uploads/ada/secret", Body=secret)
+    client.close()
+    [lying] = await converter(stored).encode([SECRET * 100])
+    claimed = json.loads(lying.data)
+    runner = web.AppRunner(codec_server.application(stored, "*"))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with httpx.AsyncClient() as http:
+
+            async def decoded(**claim: str) -> httpx.Response:
+                made = Payload.FromString(lying.SerializeToString())
+                made.data = json.dumps(_with(claimed, claim)).encode()
+                body = json_format.MessageToJson(Payloads(payloads=[made]))
+                return await http.post(f"http://127.0.0.1:{runner.addresses[0][1]}/decode", content=body)
+
+            assert (await decoded()).status_code == 200
+            digest = hashlib.sha256(secret).hexdigest()
+            refused = await decoded(key="uploads/ada/secret", hash_value=digest)
+            assert (refused.status_code, refused.text) == (400, "the reference in a payload leads nowhere")
+    finally:
+        await runner.cleanup()
+
+
+def _with(claimed: Any, claim: dict[str, str]) -> Any:
+    """The same with these in it, at whatever depth they stand."""
+    if isinstance(claimed, dict):
+        return {name: claim.get(name, _with(value, claim)) for name, value in claimed.items()}
+    return claimed
 
 
 async def test_the_codec_server_is_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

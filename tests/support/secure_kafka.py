@@ -33,7 +33,7 @@ USER, PASSWORD = "app", "app-secret-5f3c"
 LISTENERS = {"SASL": "SASL_PLAINTEXT", "SASLSSL": "SASL_SSL", "TLS": "SSL", "MTLS": "SSL"}
 _LOGIN = "org.apache.kafka.common.security"
 _MECHANISMS = {
-    "PLAIN": f'{_LOGIN}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
+    "PLAIN": _LOGIN + '.plain.PlainLoginModule required user_{user}="{password}";',
     "SCRAM-SHA-256": f"{_LOGIN}.scram.ScramLoginModule required;",
     "SCRAM-SHA-512": f"{_LOGIN}.scram.ScramLoginModule required;",
     "OAUTHBEARER": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule required;",
@@ -52,7 +52,7 @@ class SecureKafka:
 
 
 @contextlib.asynccontextmanager
-async def secure_kafka(folder: Path, *, authorizes: bool = False) -> AsyncIterator[SecureKafka]:
+async def secure_kafka(folder: Path, *, authorizes: bool = False, password: str = PASSWORD) -> AsyncIterator[SecureKafka]:
     """With `authorizes` the user may do nothing but what an ACL permits; the plain listener may do everything."""
     with contextlib.ExitStack() as opened:
         authority = Authority.make(folder / "certificates")
@@ -64,7 +64,9 @@ async def secure_kafka(folder: Path, *, authorizes: bool = False) -> AsyncIterat
         part = await kafka.prepare(state, ports, lambda _: None)
         addresses = {"PLAINTEXT": part.address or "", **{name: f"{LOOPBACK}:{ports[name]}" for name in LISTENERS}}
         properties = part.folder / "server.properties"
-        properties.write_text(properties.read_text() + _properties(addresses, ports["kafka-controller"], certificate, authority.file))
+        properties.write_text(
+            properties.read_text() + _properties(addresses, ports["kafka-controller"], certificate, authority.file, password)
+        )
         if authorizes:
             with properties.open("a") as more:
                 more.write("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n")
@@ -74,7 +76,7 @@ async def secure_kafka(folder: Path, *, authorizes: bool = False) -> AsyncIterat
             )
         try:
             await eventually(lambda: _is_up(process, addresses["PLAINTEXT"], folder / "kafka.log"), timeout=60)
-            await asyncio.to_thread(_make_users, addresses["PLAINTEXT"])
+            await asyncio.to_thread(_make_users, addresses["PLAINTEXT"], password)
             yield SecureKafka(addresses, authority)
         finally:
             if process.returncode is None:
@@ -82,7 +84,7 @@ async def secure_kafka(folder: Path, *, authorizes: bool = False) -> AsyncIterat
             await process.wait()
 
 
-def _properties(addresses: dict[str, str], controller: int, certificate: Path, authority: Path) -> str:
+def _properties(addresses: dict[str, str], controller: int, certificate: Path, authority: Path, password: str) -> str:
     """Of a repeated property the last one counts: these replace the plain broker's."""
     offered = ",".join(f"{name}://{address}" for name, address in addresses.items())
     lines = {
@@ -100,7 +102,7 @@ def _properties(addresses: dict[str, str], controller: int, certificate: Path, a
     for listener in ("sasl", "saslssl"):
         lines[f"listener.name.{listener}.sasl.enabled.mechanisms"] = ",".join(_MECHANISMS)
         for mechanism, login in _MECHANISMS.items():
-            lines[f"listener.name.{listener}.{mechanism.lower()}.sasl.jaas.config"] = login
+            lines[f"listener.name.{listener}.{mechanism.lower()}.sasl.jaas.config"] = login.format(user=USER, password=password)
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
@@ -121,10 +123,10 @@ def permit(address: str, topic: str, *operations: AclOperation) -> None:
         made.result(30)
 
 
-def _make_users(address: str) -> None:
+def _make_users(address: str, password: str) -> None:
     """SCRAM users live in the cluster, not in its configuration."""
     admin = AdminClient({"bootstrap.servers": address})
     for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-        user = UserScramCredentialUpsertion(USER, ScramCredentialInfo(mechanism, 4096), PASSWORD.encode())
+        user = UserScramCredentialUpsertion(USER, ScramCredentialInfo(mechanism, 4096), password.encode())
         for made in admin.alter_user_scram_credentials([user]).values():
             made.result(30)

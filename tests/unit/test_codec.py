@@ -153,6 +153,29 @@ def test_an_array_of_items_of_no_bytes_is_refused_because_one_record_would_fill_
         record(field({"type": "array", "items": items}))
 
 
+def test_a_schema_that_doubles_without_bytes_is_refused_because_an_empty_record_would_take_for_ever() -> None:
+    nested: dict[str, Any] = {"type": "record", "name": "acme.L40", "fields": [field("null")]}
+    for level in range(39, -1, -1):
+        fields = [{"name": "a", "type": nested}, {"name": "b", "type": f"acme.L{level + 1}"}]
+        nested = {"type": "record", "name": f"acme.L{level}", "fields": fields}
+    with pytest.raises(ValueError, match="has fields and takes no bytes"):
+        Schema(json.dumps(nested))
+
+
+@pytest.mark.parametrize("kind", ["bytes", "fixed"])
+def test_a_decimal_of_a_megabyte_is_refused_because_it_would_take_minutes(kind: str) -> None:
+    schema = record(field({"type": kind, "logicalType": "decimal", "precision": 9, "scale": 2, "name": "acme.D", "size": 1_000_000}))
+    body = b"\x7f" * 1_000_000 if kind == "fixed" else b"\x80\x89\x7a" + b"\x7f" * 1_000_000
+    with pytest.raises(Rejected, match="a decimal of 1000000 bytes"):
+        codec.decode_body(body, schema)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "string", {"type": "array", "items": "int"}, {"type": "map", "values": "null"}])
+def test_a_length_that_is_a_lie_is_refused(kind: Any) -> None:
+    with pytest.raises(Rejected):
+        codec.decode_body(b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f", record(field(kind)))  # 2^62 - 1, and then nothing
+
+
 def test_a_named_type_may_be_used_twice() -> None:
     pair = {"type": "record", "name": "acme.P", "fields": [field("double"), {"name": "m", "type": "float"}]}
     both = record({"name": "a", "type": pair}, {"name": "b", "type": {"type": "array", "items": "acme.P"}})

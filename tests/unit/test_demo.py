@@ -151,3 +151,13 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
     made = page([case], Shown(1.0, images={sha256: "data:image/png;base64,AA=="}, report="report.html"))
     assert set(re.findall(r'\bsrc="([^"]*)"', made)) == {"data:image/png;base64,AA==", "report.html"}
     assert "@import" not in made
+
+
+def test_what_strangers_have_sent_is_shown_on_the_page_and_not_run() -> None:
+    hostile = "<script>alert(1)</script>\" onerror='x"
+    case = _ended(_of(plan.IMAGES), None)
+    case.completion = {"result": None, "error": {"code": hostile, "message": hostile}, "completed_at": datetime.now(UTC)}
+    made = page([case], Shown(1.0, wrong=[hostile]))
+    assert "&lt;script&gt;alert(1)" in made
+    assert "<script" not in made
+    assert "onerror='x" not in made

@@ -85,3 +85,12 @@ def test_the_object_key_depends_on_the_content_alone() -> None:
 )
 def test_a_retry_after_that_makes_no_sense_is_ignored(header: str, wait: float | None) -> None:
     assert retry_after({"retry-after": header}) == (None if wait is None else timedelta(seconds=wait))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("words", ["build a ", "nude ", "fake id ", "make bomb", "\ufdfa", "\u0344", " ", "a-"])
+def test_no_prompt_of_any_length_keeps_the_filter_busy(words: str) -> None:
+    """Milliseconds each; a pattern that tries every way of reading a text would not come back."""
+    prompt = (words * 4000)[:4000]
+    for _ in range(20):
+        FILTER.screen(prompt)

@@ -179,3 +179,14 @@ def test_the_tail_of_a_log_is_bounded(tmp_path: Path) -> None:
     log.write_text("\n".join(f"line {number} {'x' * 1000}" for number in range(100)))
     assert len(tail(log)) < 8 * 401
     assert tail(tmp_path / "none") == ""
+
+
+def test_a_new_state_folder_is_its_users_alone_and_one_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    new, there = StateFolder(tmp_path / "new"), StateFolder(tmp_path / "there")
+    there.path.mkdir(mode=0o755)
+    for state in (new, there):
+        state.make()
+        state.make()
+        state.write_env({"KEY": "value"})
+        assert state.env.stat().st_mode & 0o777 == 0o600
+    assert (new.path.stat().st_mode & 0o777, there.path.stat().st_mode & 0o777) == (0o700, 0o755)

@@ -86,11 +86,11 @@ class HttpResources:
                 if response.status_code != _OK:
                     raise _sort(response)
                 return _parse(await _body(response))
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise _unavailable(f"the search for resources did not answer within {self._seconds:g} s") from error
+        except (TimeoutError, httpx.TimeoutException):
+            raise _unavailable(f"the search for resources did not answer within {self._seconds:g} s") from None
         except httpx.HTTPError as error:
             # Without the client's words, which have the address and what may be secret in it.
-            raise _unavailable(f"the search for resources is not reached: {type(error).__name__}") from error
+            raise _unavailable(f"the search for resources is not reached: {type(error).__name__}") from None
 
 
 async def _body(response: httpx.Response) -> bytes:

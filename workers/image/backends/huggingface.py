@@ -47,9 +47,12 @@ class HuggingFaceBackend:
         except (TimeoutError, InferenceTimeoutError, httpx2.TimeoutException) as error:
             raise unavailable(f"huggingface did not answer within {self._seconds:g} s") from error
         except HfHubHTTPError as error:
-            raise sort_answer("huggingface", _SETTING, error.response.status_code, error.response.headers, error.response.text) from error
+            answer = error.response
+            raise sort_answer(
+                "huggingface", _SETTING, answer.status_code, answer.headers, answer.text, {"authorization": self._token}
+            ) from None
         except httpx2.HTTPError as error:
-            raise unavailable(f"huggingface is not reached: {bounded(repr(error), 200)}") from error
+            raise unavailable(f"huggingface is not reached: {type(error).__name__}") from None
         except (OSError, ValueError, SyntaxError) as error:  # Pillow's, on an answer that is no image
             raise unavailable(f"the answer of huggingface is no image: {bounded(str(error), 200)}") from error
         return await asyncio.to_thread(self._encode, image)
