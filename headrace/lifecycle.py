@@ -1,5 +1,7 @@
 """How a process starts and ends."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
@@ -7,15 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import structlog
-
-from headrace import logs, tracing
-from headrace.settings import Settings, SettingsError, load
-from schemas.routes import RouteError
-
-log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from headrace.settings import Settings
 
 _FAILED, _WRONG_USAGE = 1, 2
 
@@ -33,6 +30,14 @@ def run_service(name: str, main: Callable[[Settings, asyncio.Event], Coroutine[A
 
     `Misconfigured`, `SettingsError` and `RouteError` end it with their sentence alone.
     """
+    # Here and not above: a command needs `leave` alone, and what a service needs takes half a second to import.
+    import structlog
+
+    from headrace import logs, tracing
+    from headrace.settings import SettingsError, load
+    from schemas.routes import RouteError
+
+    log = structlog.get_logger(__name__)
     try:
         settings = load()
     except SettingsError as error:

@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from headrace import kafka, s3, temporal
+from headrace.errors import SetupError
 from headrace.schedules import SCHEDULES, upsert
 from headrace.settings import Settings
 from headrace.store import migrate
@@ -54,10 +55,6 @@ _FENCED_SECONDS, _ASK_AGAIN_SECONDS = 30.0, 0.5
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
 Say = Callable[[str], None]
-
-
-class SetupError(Exception):
-    """A part could not be set up; the text names it, its address and the setting."""
 
 
 async def run(settings: Settings, say: Say = print) -> None:

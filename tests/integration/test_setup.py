@@ -15,9 +15,9 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleSpec
 
 from headrace import kafka, s3, setup, temporal
+from headrace.errors import SetupError
 from headrace.schedules import SCHEDULES, upsert
 from headrace.settings import Settings
-from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine
 from schemas.routes import load_routes

@@ -1,0 +1,7 @@
+"""What goes wrong while an environment is set up, as one sentence for the person at the terminal. Light: every command imports it."""
+
+from __future__ import annotations
+
+
+class SetupError(Exception):
+    """A part could not be set up; the text names it, its address and the setting."""
