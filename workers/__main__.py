@@ -71,16 +71,20 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
         client = await until_there("temporal", lambda: temporal.connect(settings, runtime=runtime), stop)
+        started: list[Worker] = []
         for name, domain in domains.items():
             if only not in (None, name):
                 continue
             activities = await opened.enter_async_context(domain.activities(settings))
             for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=domain.max_activities(settings)):
                 await opened.enter_async_context(worker)
+                started.append(worker)
                 log.info("worker_started", queue=worker.task_queue)
         running = True
         await stop.wait()
         running = False
+        # Side by side: each gives its activities `_GRACE`, and all of them together have no more.
+        await asyncio.gather(*(worker.shutdown() for worker in started))
 
 
 def _chosen() -> str | None:
