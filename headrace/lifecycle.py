@@ -19,7 +19,7 @@ _FAILED, _WRONG_USAGE = 1, 2
 _END_SECONDS = 20.0
 """What a service that is told to stop has, beside the time in which the ingress drains: less than a container is given before it is killed.
 
-Temporal's SDK can wait for ever in a worker's shutdown, with nothing of ours left to do.
+Temporal's SDK waits for ever in a worker's shutdown when its own polling fails meanwhile: what is left in its core nobody takes.
 """
 
 
