@@ -19,6 +19,7 @@ from schemas.command import COMMAND
 from schemas.completion import completion_record
 from schemas.errors import Reason
 from schemas.models import HISTORY
+from schemas.objects import REQUESTS
 from schemas.routes import Route, Routes, load_routes
 from schemas.topics import Topics
 
@@ -182,6 +183,12 @@ def _event_headers(record: str, *, of_a_client: bool = False) -> Json:
         "ce_subject": {"type": "string"},
         headers.TRACEPARENT: {"type": "string", "description": "W3C Trace Context."},
     }
+    if of_a_client and record != COMMAND:
+        event[headers.CE_DATAREF] = {
+            "type": "string",
+            "pattern": f"^s3://[^/]+/{REQUESTS}.+",
+            "description": "CloudEvents' claim check: where the value lies that is too large for Kafka. The record's own is empty then.",
+        }
     optional = ("ce_subject", headers.TRACEPARENT)
     required = [] if of_a_client else [name for name in event if name not in optional]
     return {"type": "object", "properties": event, **({"required": required} if required else {})}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 from aiokafka.errors import TopicAuthorizationFailedError
 from botocore.exceptions import ClientError
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 
-from headrace import queues, rights, temporal
+from headrace import queues, rights, s3_refusals, subjects, temporal, temporal_refusals
+from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
+from schemas.codec import Schema
 from schemas.routes import load_routes
 from schemas.topics import Topics
 
 _MOST_SKEW = 5.0
 """Seconds; a clock that is off by more misplaces times in completions and in what maintenance and the reconciler compare."""
-_NOT_PERMITTED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+
+
+T = TypeVar("T")
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, not an accident
@@ -50,19 +57,62 @@ async def kafka_rights(settings: Settings) -> str:
     return f"produce to and consume from {len({*requests, *dead, *told})} topics, group {settings.ingress_group}"
 
 
+async def schema_registry(settings: Settings) -> str:
+    """Asks for the right to register by registering what is there, which changes nothing."""
+    registry = Registry.of(settings)
+    if registry is None:
+        return "none is set: records are Avro single-object encoded"
+    try:
+        wanted = subjects.subjects(load_routes(settings.routes_file), Topics(settings.topic_prefix))
+        ids = await _all(registry.find(name, schema.versions[-1]) for name, schema in wanted.items())
+        lacking = [name for name, schema_id in zip(wanted, ids, strict=True) if schema_id is None]
+        if lacking:
+            raise Wrong(f"not registered: {', '.join(lacking)}; run `headrace setup`")
+        levels = await _all(map(registry.level, wanted))
+        may = await _may_register(registry, *next(iter(wanted.items())))
+    except NotPermitted as error:
+        raise Wrong(str(error)) from error
+    finally:
+        await registry.close()
+    lax = [f"{name} has {subjects.laxer(level)}" for name, level in zip(wanted, levels, strict=True) if level != subjects.LEVEL]
+    if lax:
+        raise Doubtful("; ".join(lax))
+    rights_of_it = "may read and register" if may else "may read alone, which is enough for all but `headrace setup`"
+    return f"{len(wanted)} subjects at {registry.address}; this key {rights_of_it}"
+
+
+async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """The answers, side by side. Raises the first error once nothing is under way any more."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    found: list[T] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        found.append(answer)
+    return found
+
+
+async def _may_register(registry: Registry, name: str, schema: Schema) -> bool:
+    try:
+        await registry.add(name, schema.versions[-1])
+    except (NotPermitted, SchemaRefusedError):
+        return False
+    return True
+
+
 async def s3_rights(settings: Settings) -> str:
     try:
         ahead = await rights.s3_round_trip(settings)
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        hint = "run `headrace setup`" if code == "NoSuchBucket" else "its policy must permit s3:GetObject, s3:PutObject and s3:DeleteObject"
-        raise Wrong(f"bucket {settings.s3_bucket}: {error.operation_name} is refused ({code}); {hint}") from error
+        needed = "; below tmp/doctor/ its policy must permit s3:GetObject, s3:PutObject and s3:DeleteObject"
+        hint = needed if s3_refusals.code_of(error) == "AccessDenied" else ""
+        raise Wrong(f"bucket {settings.s3_bucket}: {s3_refusals.why(error)}{hint}") from error
     _check_clock("S3", ahead)
     return f"put, get and delete in {settings.s3_bucket}; clocks agree"
 
 
 async def database_rights(settings: Settings) -> str:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         if await migrate.current(database) is None:
             raise Wrong("no tables; run `headrace setup`")
@@ -82,10 +132,8 @@ async def temporal_rights(settings: Settings) -> str:
     try:
         await client.workflow_service.start_workflow_execution(StartWorkflowExecutionRequest(namespace=client.namespace))
     except RPCError as error:
-        if error.status in _NOT_PERMITTED:
-            raise Wrong(
-                f"starts are refused in namespace {client.namespace} ({error.status.name}): TEMPORAL_API_KEY, or its role"
-            ) from error
+        if error.status in temporal_refusals.NOT_PERMITTED:
+            raise Wrong(f"starts in namespace {client.namespace}: {temporal_refusals.why(error)}") from error
         if error.status == RPCStatusCode.NOT_FOUND:
             raise Wrong(f"there is no namespace {client.namespace} (TEMPORAL_NAMESPACE)") from error
         if error.status != RPCStatusCode.INVALID_ARGUMENT:
@@ -114,6 +162,12 @@ async def workers_poll(settings: Settings) -> str:
             f"no worker asks {', '.join(queue.queue for queue in left)} for tasks ({waits} wait there): are `headrace workers` and"
             " `headrace notifier` running, with this namespace?"
         )
+    told: dict[str, list[str]] = {}
+    for queue in found:
+        for sentence in queue.in_vain:
+            told.setdefault(sentence, []).append(queue.queue)
+    if told:
+        raise Doubtful("; ".join(f"{', '.join(of)}: {sentence}" for sentence, of in told.items()))
     return f"{len(found)} task queues, each with a worker"
 
 

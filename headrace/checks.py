@@ -11,15 +11,17 @@ from datetime import timedelta
 from typing import Literal
 
 from aiokafka.errors import KafkaConnectionError
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from botocore.exceptions import BotoCoreError, ClientError
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.service import RPCError
 
-from headrace import check_rights, kafka, kafka_security, s3, temporal
+from headrace import check_rights, kafka, kafka_security, s3, s3_refusals, search_attributes, temporal, temporal_refusals
 from headrace.check_rights import Doubtful, Wrong
-from headrace.settings import Settings
-from headrace.setup import SEARCH_ATTRIBUTES, topic_configs
-from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.search_attributes import SEARCH_ATTRIBUTES
+from headrace.settings import Settings, SettingsError
+from headrace.setup import topic_configs
+from headrace.store import away, migrate
+from headrace.store.engine import engine_of
 from schemas.errors import bounded
 from schemas.routes import RouteError, load_routes
 
@@ -28,6 +30,7 @@ Verdict = Literal["ok", "warning", "failed", "unreachable"]
 _PATIENCE_SECONDS = 8.0
 _WORKERS_SECONDS = 60.0
 """A process that imports every domain's libraries."""
+_OF_DATABASE = ("database", "database rights")
 _MIN_RETENTION = timedelta(days=7)
 
 
@@ -47,6 +50,7 @@ async def all_findings(settings: Settings) -> list[Finding]:
         ("kafka", _kafka),
         ("topics", _topics),
         ("kafka rights", check_rights.kafka_rights),
+        ("schema registry", check_rights.schema_registry),
         ("temporal", _temporal),
         ("temporal rights", check_rights.temporal_rights),
         ("search attributes", _search_attributes),
@@ -70,21 +74,35 @@ async def _ask(name: str, check: Callable[[Settings], Awaitable[str]], settings:
         return Finding(name, "failed", str(wrong))
     except Doubtful as doubt:
         return Finding(name, "warning", str(doubt))
+    except SettingsError as error:
+        return Finding(name, "failed", str(error))
     except TimeoutError:
         return Finding(name, "unreachable", f"no answer within {_PATIENCE_SECONDS:g} s: {_address(name, settings)}")
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the part does not answer
-        hint = f"; {kafka_security.hint(settings)}" if isinstance(error, KafkaConnectionError) else ""
-        return Finding(name, "unreachable", f"{_address(name, settings)}: {bounded(str(error) or repr(error), 200)}{hint}")
+        return Finding(name, "unreachable", f"{_address(name, settings)}: {_why(name, error, settings)}")
+
+
+def _why(name: str, error: Exception, settings: Settings) -> str:
+    if name in _OF_DATABASE:
+        return away.why(error)
+    if isinstance(error, RPCError | temporal_refusals.NotConnected):
+        return temporal_refusals.why(error)
+    if isinstance(error, BotoCoreError | ClientError):
+        return s3_refusals.why(error)
+    hint = f"; {kafka_security.hint(settings)}" if isinstance(error, KafkaConnectionError) else ""
+    return f"{bounded(str(error) or repr(error), 200)}{hint}"
 
 
 def _address(name: str, settings: Settings) -> str:
     if name in ("kafka", "topics", "kafka rights"):
         return f"{settings.kafka_bootstrap_servers} (HEADRACE_KAFKA_BOOTSTRAP_SERVERS)"
+    if name == "schema registry":
+        return "HEADRACE_SCHEMA_REGISTRY_URL"
     if name in ("s3", "s3 rights"):
         return f"{settings.s3_endpoint_url or 'AWS S3'} (HEADRACE_S3_ENDPOINT_URL)"
-    if name in ("database", "database rights"):
+    if name in _OF_DATABASE:
         return f"{settings.database_url.rsplit('@', 1)[-1]} (HEADRACE_DATABASE_URL)"
-    return f"{settings.temporal_address} (TEMPORAL_ADDRESS)"
+    return f"{temporal.address(settings)} (TEMPORAL_ADDRESS)"
 
 
 def _routes(settings: Settings) -> Finding:
@@ -143,14 +161,16 @@ async def _topics(settings: Settings) -> str:
 
 
 async def _temporal(settings: Settings) -> str:
-    client = await temporal.connect(settings)
+    client = await temporal.entered(settings)
     return f"namespace {client.namespace} at {client.service_client.config.target_host}"
 
 
 async def _search_attributes(settings: Settings) -> str:
     client = await temporal.connect(settings)
-    answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
-    missing = [name for name in SEARCH_ATTRIBUTES if name not in answer.custom_attributes]
+    try:
+        missing = await search_attributes.missing(client)
+    except search_attributes.CannotBeMade as error:
+        raise Wrong(str(error)) from error
     if missing:
         raise Wrong(f"not registered: {', '.join(missing)}; every start would be refused. Run `headrace setup`")
     return f"{', '.join(SEARCH_ATTRIBUTES)} registered"
@@ -171,24 +191,33 @@ async def _retention(settings: Settings) -> str:
 async def _bucket(settings: Settings) -> str:
     client = s3.client(settings)
     try:
-        buckets = await asyncio.to_thread(client.list_buckets)
+        await asyncio.to_thread(client.head_bucket, Bucket=settings.s3_bucket)
+    except ClientError as error:
+        if s3_refusals.code_of(error) in ("404", "NoSuchBucket"):
+            raise Wrong(f"bucket {settings.s3_bucket} is missing; run `headrace setup`") from error
+        raise
     finally:
         client.close()
-    if settings.s3_bucket not in [bucket["Name"] for bucket in buckets["Buckets"]]:
-        raise Wrong(f"bucket {settings.s3_bucket} is missing; run `headrace setup`")
     return f"bucket {settings.s3_bucket} at {settings.s3_endpoint_url or 'AWS'}"
 
 
 async def _database(settings: Settings) -> str:
-    made = engine(settings.database_url)
+    made = engine_of(settings)
     try:
         revision = await migrate.current(made)
     finally:
         await made.dispose()
-    if revision is None:
-        raise Wrong("no tables; run `headrace setup`")
-    if revision != migrate.newest():
-        raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+    match migrate.standing(revision):
+        case "missing":
+            raise Wrong("no tables; run `headrace setup`")
+        case "older":
+            raise Wrong(f"revision {revision}, and this version of Headrace needs {migrate.newest()}; run `headrace setup`")
+        case "foreign":
+            raise Wrong(f"revision {revision!r} is not Headrace's: give it a database of its own (HEADRACE_DATABASE_URL)")
+        case "newer":
+            raise Doubtful(
+                f"revision {revision} is of a newer Headrace, and this one's own is {migrate.newest()}: an upgrade is under way?"
+            )
     return f"revision {revision}"
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace.reading import records
+from headrace.references import References
 from headrace.settings import Settings
 from headrace.store.tables import REDRIVES
 from headrace.wire import Decoded, Wire
@@ -35,7 +36,9 @@ class DeadLetter:
     buried: Buried | None
     """What its headers say; None for a record that is no dead letter of Headrace."""
     decoded: Decoded | None
-    """None when its value cannot be read."""
+    """None when its value cannot be read, or lies elsewhere and was not fetched."""
+    value: bytes | None
+    """Wherever it lay; None also when it was not fetched or is gone."""
     event_id: UUID | None
     """The value's, else that of the header `ce_id`."""
     time: datetime
@@ -82,19 +85,28 @@ async def dead_letters(
         yield chunk
 
 
-async def read_letter(wire: Wire, record: ConsumerRecord) -> DeadLetter:
-    """Raises `schemas.errors.Transient` while the schema registry is away."""
+async def read_letter(wire: Wire, record: ConsumerRecord, references: References | None = None) -> DeadLetter:
+    """A value that lies elsewhere is fetched with `references` alone: it is large.
+
+    Raises `schemas.errors.Transient` while the schema registry, or S3, is away.
+    """
     dead = headers.buried(record.headers)
+    decoded: Decoded | None = None
+    value: bytes | None = record.value
     try:
-        decoded: Decoded | None = await wire.decode(record.value)
+        if references is not None:
+            value = None  # unless it is found
+            value = await references.value(record)
+        decoded = await wire.decode(value)
     except Rejected:
-        decoded = None
+        pass
     written = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
     return DeadLetter(
         record=record,
         id=dead_letter_id(record.topic, record.partition, record.offset, dead.time if dead else headers.rfc3339(written)),
         buried=dead,
         decoded=decoded,
+        value=value,
         event_id=_event_id(decoded, record),
         time=_time(dead.time) if dead else written,
     )
@@ -128,7 +140,7 @@ async def fates(engine: AsyncEngine, letters: Collection[DeadLetter]) -> dict[UU
 def _event_id(decoded: Decoded | None, record: ConsumerRecord) -> UUID | None:
     found = decoded.value.get("event_id") if decoded else None
     if found is None:
-        found = next((value.decode("utf-8", "replace") for name, value in record.headers if name == headers.CE_ID and value), None)
+        found = headers.ce_id(record.headers)
     try:
         return found if isinstance(found, UUID) or found is None else UUID(str(found))
     except ValueError:

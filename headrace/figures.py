@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from headrace import kafka, temporal
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from headrace.store.tables import COMPLETIONS, DEAD_LETTERS, LEDGER, OPEN_EVENTS, RECONCILER
 from schemas import names
 from schemas.routes import load_routes
@@ -55,7 +55,7 @@ async def figures(settings: Settings) -> Figures:
 
 async def ledger_rows(settings: Settings) -> int:
     """How many events the ledger knows. Raises what the driver raises when the database does not answer, or lacks the table."""
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         if await migrate.current(database) is None:
             return 0
@@ -67,7 +67,7 @@ async def ledger_rows(settings: Settings) -> int:
 
 async def dead_letters_by_reason(settings: Settings) -> dict[str, int]:
     """Records that were dead-lettered within the last `REASONS_SINCE`. Raises as `ledger_rows` does."""
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     table = DEAD_LETTERS.c
     counted = select(table.reason, func.count()).where(table.dead_lettered_at >= datetime.now(UTC) - REASONS_SINCE).group_by(table.reason)
     try:
@@ -110,7 +110,7 @@ async def open_events(database: AsyncEngine) -> OpenEvents:
 
 async def open_events_of(settings: Settings) -> OpenEvents:
     """The same on a connection of its own."""
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         return await open_events(database)
     finally:

@@ -38,6 +38,10 @@ class RecordRefused(KafkaError):  # type: ignore[misc]  # noqa: N818 - aiokafka 
     """The broker will never take this record as it is."""
 
 
+class RecordTooLarge(RecordRefused):
+    """By the client's limit, the broker's or the topic's."""
+
+
 class IdempotentProducer:
     """`async with`; made inside the running event loop."""
 
@@ -82,7 +86,7 @@ class IdempotentProducer:
         try:
             queued = await producer.send(topic, value=value, key=key, headers=headers)
         except MessageSizeTooLargeError as error:  # by the client, before the record got a sequence number
-            raise RecordRefused(_refusal(topic, len(value), error)) from error
+            raise _refusal(topic, len(value), error) from error
         try:
             acknowledged = await queued
         except KafkaError as error:
@@ -102,7 +106,7 @@ class IdempotentProducer:
             producer = await self._started(idempotent=False)
             acknowledged = await producer.send_and_wait(topic, value=value, key=key, headers=headers)
         except _REFUSALS as error:
-            raise RecordRefused(_refusal(topic, len(value), error)) from error
+            raise _refusal(topic, len(value), error) from error
         finally:
             if producer is not None:
                 self._retire(producer)
@@ -150,5 +154,6 @@ async def _stop(producer: AIOKafkaProducer) -> None:
         await producer.client.close()
 
 
-def _refusal(topic: str, size: int, error: KafkaError) -> str:
-    return f"Kafka refuses a record of {size} bytes for {topic}: {type(error).__name__}"
+def _refusal(topic: str, size: int, error: KafkaError) -> RecordRefused:
+    kind = RecordTooLarge if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError) else RecordRefused
+    return kind(f"Kafka refuses a record of {size} bytes for {topic}: {type(error).__name__}")

@@ -12,6 +12,8 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
+from headrace import temporal_refusals
+from headrace.store import away
 from schemas.errors import bounded
 
 log = structlog.get_logger(__name__)
@@ -32,8 +34,14 @@ async def until_there(part: str, attempt: Callable[[], Awaitable[T]], stop: asyn
         try:
             return await attempt()
         except (KafkaError, RuntimeError, RPCError, SQLAlchemyError, OSError) as error:
-            log.warning("waiting_for", part=part, error=bounded(str(error), 300), again_in_seconds=pause)
+            log.warning("waiting_for", part=part, error=_words(error), again_in_seconds=pause)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
     raise Stopped
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, SQLAlchemyError):
+        return away.why(error)
+    return temporal_refusals.why(error) if isinstance(error, RPCError) else bounded(str(error), 300)

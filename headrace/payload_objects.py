@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from temporalio.contrib.aws.s3driver import S3StorageDriverClient
+
+from headrace import s3_refusals
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
+
+T = TypeVar("T")
 
 _MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 class PayloadObjects(S3StorageDriverClient):
-    """boto3 in threads."""
+    """boto3 in threads. Raises `RuntimeError`, as the driver does, with a sentence that says what to look at."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
     async def put_object(self, *, bucket: str, key: str, data: bytes) -> None:
-        await asyncio.to_thread(self._client.put_object, Bucket=bucket, Key=key, Body=data)
+        await _call(lambda: self._client.put_object(Bucket=bucket, Key=key, Body=data))
 
     async def object_exists(self, *, bucket: str, key: str) -> bool:
-        try:
-            await asyncio.to_thread(self._client.head_object, Bucket=bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
-                return False
-            raise
-        return True
+        def ask() -> bool:
+            try:
+                self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if s3_refusals.code_of(error) in _MISSING:
+                    return False
+                raise
+            return True
+
+        return await _call(ask)
 
     async def get_object(self, *, bucket: str, key: str) -> bytes:
         def read() -> bytes:
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
-        return await asyncio.to_thread(read)
+        return await _call(read)
+
+
+async def _call(ask: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(ask)
+    except (BotoCoreError, ClientError) as error:
+        raise RuntimeError(s3_refusals.why(error)) from error

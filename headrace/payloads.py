@@ -9,6 +9,17 @@ from temporalio.converter import DataConverter, DefaultFailureConverterWithEncod
 
 from headrace.settings import Settings
 
+MOST_IN_S3 = 50 * 1024 * 1024
+"""Bytes of one payload, before it is encrypted."""
+_ADDED = 64 * 1024
+"""More than encryption and the payload's own fields add."""
+_STORE_FAILED = "S3StorageDriver store failed"
+
+
+def storage_failure(error: RuntimeError) -> str | None:
+    """Why S3 has not taken a payload; None when the error is another one."""
+    return (str(error.__cause__) or repr(error.__cause__)) if str(error).startswith(_STORE_FAILED) else None
+
 
 def converter(settings: Settings) -> DataConverter:
     """For every client and worker: what one writes the others must read. Raises `SettingsError`."""
@@ -26,7 +37,8 @@ def converter(settings: Settings) -> DataConverter:
         from headrace import s3
         from headrace.payload_objects import PayloadObjects
 
-        driver = S3StorageDriver(client=PayloadObjects(s3.client(settings)), bucket=settings.s3_bucket)
+        objects = PayloadObjects(s3.client(settings))
+        driver = S3StorageDriver(client=objects, bucket=settings.s3_bucket, max_payload_size=MOST_IN_S3 + _ADDED)
         storage = ExternalStorage(drivers=[driver], payload_size_threshold=settings.payload_s3_bytes)
         made = dataclasses.replace(made, external_storage=storage)
     return made

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from headrace import tracing
-from headrace.idempotent import IdempotentProducer
+from headrace.idempotent import IdempotentProducer, RecordTooLarge
+from headrace.references import References
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas import headers, models
@@ -36,12 +37,16 @@ class RequestProducer:
         self._wire = wire
         self._topics = Topics(settings.topic_prefix)
         self._producer = IdempotentProducer(settings)
+        self._references = References(settings)
+        self._refused: dict[str, int] = {}
+        """The smallest value that was too large, by topic: topics have limits of their own, and few clients may ask for them."""
 
     async def __aenter__(self) -> Self:
         await self._producer.__aenter__()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._references.close()
         await self._producer.__aexit__(kind, error, trace)
 
     async def send(
@@ -63,10 +68,11 @@ class RequestProducer:
             source: CloudEvents' `source`.
 
         It waits for as long as the broker is away, and a wait that is cut off does not call the request back: send it again with the same
-        event ID, which is the same request.
+        event ID, which is the same request. A request that is too large for its topic goes by reference: its value is stored in the bucket,
+        then the record is sent with the place in its header `ce_dataref`.
 
-        Raises `ValueError` for a request that does not fit its record, `schemas.errors.Transient` while the schema registry is away, and
-        `aiokafka.errors.KafkaError`.
+        Raises `ValueError` for a request that does not fit its record, `schemas.errors.Transient` while the schema registry is away, or S3
+        for a request that goes by reference, `headrace.references.NotStored` for one that cannot, and `aiokafka.errors.KafkaError`.
         """
         record = record or record_of(request)
         if isinstance(request, WorkflowCommandIssued):
@@ -76,18 +82,25 @@ class RequestProducer:
             topic, default = self._topics.requests(record.split(".")[-2]), request.user_id
         if key is None:
             key = default
-        return await self._producer.send(
-            topic,
-            key=key.encode() if isinstance(key, str) else key,
-            value=await self._wire.encode(topic, record, request.model_dump()),
-            headers=headers.cloud_event(
-                event_id=request.event_id,
-                event_type=record,
-                source=source,
-                time=datetime.now(UTC),
-                traceparent=traceparent or tracing.traceparent(),
-            ),
+        key = key.encode() if isinstance(key, str) else key
+        value = await self._wire.encode(topic, record, request.model_dump())
+        sent = headers.cloud_event(
+            event_id=request.event_id,
+            event_type=record,
+            source=source,
+            time=datetime.now(UTC),
+            traceparent=traceparent or tracing.traceparent(),
         )
+        if len(value) < self._refused.get(topic, len(value) + 1):
+            try:
+                return await self._producer.send(topic, key=key, value=value, headers=sent)
+            except RecordTooLarge:
+                if topic == self._topics.commands:
+                    raise
+                self._refused[topic] = len(value)
+        # The object first: who reads the record must find it.
+        reference = await self._references.store(topic, request.event_id, value)
+        return await self._producer.send(topic, key=key, value=b"", headers=[*sent, (headers.CE_DATAREF, reference.encode())])
 
     async def send_many(self, requests: Sequence[Request], *, record: str | None = None) -> list[Published]:
         """Sends all of them, some hundreds at a time; the answers are in the order of the requests. Raises the first error of `send`."""

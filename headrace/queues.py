@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from headrace import temporal
 from headrace.schedules import SCHEDULES
 from headrace.settings import Settings
+from headrace.versions import in_vain, versions
 from schemas import names
 from schemas.routes import Routes, load_routes
 
@@ -29,9 +30,15 @@ class Queue:
     workers: int
     """Processes that have asked it for tasks within the last minutes, for workflows or for activities."""
     backlog: int
-    """Tasks that wait for a worker, of both kinds; approximate, as the server keeps it."""
+    """Tasks that wait for a worker, of both kinds and all versions; approximate, as the server keeps it."""
     oldest_seconds: float
     """For how long the oldest of them has waited; 0 without a backlog."""
+    current: str | None = None
+    """The build that new runs are given to; None: workers are unversioned here, or no version is current yet."""
+    ramping: str | None = None
+    """The build that a share of them is given to."""
+    in_vain: tuple[str, ...] = ()
+    """Where versions let work wait, or workers go without: why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,10 @@ async def schedules(settings: Settings) -> list[ScheduleState]:
 def describe(queue: Queue) -> str:
     """One line for people."""
     waits = f", {queue.backlog} tasks wait, the oldest for {queue.oldest_seconds:.0f} s" if queue.backlog else ""
-    return f"{queue.queue}: {queue.workers or 'no'} worker{'' if queue.workers == 1 else 's'}{waits}"
+    version = f", {queue.current} is current" if queue.current else ""
+    ramps = f", {queue.ramping} is ramping" if queue.ramping else ""
+    told = "".join(f"; {sentence}" for sentence in queue.in_vain)
+    return f"{queue.queue}: {queue.workers or 'no'} worker{'' if queue.workers == 1 else 's'}{waits}{version}{ramps}{told}"
 
 
 def describe_schedule(state: ScheduleState) -> str:
@@ -94,11 +104,15 @@ async def _queue(client: Client, name: str) -> Queue:
             for kind in kinds
         )
     )
+    found = await versions(client, name, answers)
     return Queue(
         name,
         len({poller.identity for answer in answers for poller in answer.pollers}),
         sum(answer.stats.approximate_backlog_count for answer in answers),
         max(answer.stats.approximate_backlog_age.ToTimedelta().total_seconds() for answer in answers),
+        None if found.current is None else found.current.build_id,
+        None if found.ramping is None else found.ramping.build_id,
+        tuple(in_vain(found)),
     )
 
 

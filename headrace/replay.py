@@ -20,6 +20,7 @@ from temporalio.client import Client
 
 from headrace import kafka
 from headrace.reading import records
+from headrace.references import References
 from headrace.settings import Settings
 from headrace.store.tables import LEDGER
 from headrace.wire import Wire
@@ -74,6 +75,7 @@ class Replay:
     reader: Reader
     database: AsyncEngine
     client: Client
+    references: References
 
     async def plan(self, wanted: Sequence[Range], committed: Mapping[TopicPartition, int]) -> AsyncGenerator[list[Planned], None]:
         """Every record of the ranges, some hundreds at a time, and what it would do.
@@ -82,7 +84,7 @@ class Replay:
             wanted: What is read.
             committed: Where the ingress goes on, by partition; what is not there it has not begun.
 
-        Raises as Kafka's, the database's and Temporal's clients do, and `schemas.errors.Transient` while the schema registry is away.
+        Raises as Kafka's, the database's and Temporal's clients do, and `schemas.errors.Transient` while the schema registry or S3 is away.
 
         """
         # Of the events that would start: the second record of one in the range does not.
@@ -101,7 +103,7 @@ class Replay:
         if record.offset >= committed.get(TopicPartition(record.topic, record.partition), 0):
             return Planned(record, Outcome.WAITING)
         try:
-            decoded = await self.wire.decode(record.value)
+            decoded = await self.wire.decode(await self.references.value(record))
             event = self.reader.read(record.topic, record.headers, decoded.record, decoded.value)
         except Rejected as error:
             return Planned(record, Outcome.REFUSED, why=str(error))

@@ -2,7 +2,7 @@
 
 Sources, strongest first: the environment, then the file `env` in the state folder (written by `headrace up`), then the files of the folder
 `HEADRACE_SECRETS_DIR`, one for a setting and named like its variable (`headrace_kafka_sasl_password`), then the defaults here.
-Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, ...) are read by `headrace.temporal`.
+Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_TLS`, ...) and its profile file are read by `headrace.temporal`, and win over these.
 """
 
 from __future__ import annotations
@@ -46,10 +46,13 @@ class Settings(BaseSettings):
     kafka_ssl_key_file: Path | None = None
     kafka_ssl_key_password: SecretStr | None = None
     topic_prefix: str = ""
-    schema_registry_url: str | None = None
+    schema_registry_url: SecretStr | None = None
+    """A secret, since a key may be in it: `https://key:secret@host/path`."""
 
     temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
+    temporal_api_key: SecretStr | None = Field(None, validation_alias="TEMPORAL_API_KEY")
+    """Here for the folder of secrets, which Temporal's own configuration does not know: the file `temporal_api_key`."""
 
     payload_keys: SecretStr | None = None
     """`NAME:BASE64[,NAME:BASE64...]`: payloads in Temporal are encrypted with the first key and decrypted with any; None: not encrypted."""
@@ -58,6 +61,10 @@ class Settings(BaseSettings):
 
     database_url: str = "sqlite+aiosqlite:///.headrace/headrace.db"
     """An SQLAlchemy URL: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER:PASSWORD@HOST/NAME`."""
+    database_pool_size: int = Field(10, ge=2)
+    """Connections that one engine opens, at the most. A process has one engine; one that works for every domain has one for each."""
+    database_statement_seconds: float = Field(10.0, ge=0.1)
+    """PostgreSQL ends a statement that takes longer; SQLite ends one that waits so long for the file's lock. Both are tried again."""
 
     s3_endpoint_url: str | None = None
     """None: AWS itself."""
@@ -75,11 +82,15 @@ class Settings(BaseSettings):
     """None: the routes that ship with Headrace, `schemas/routes.toml`."""
     worker_modules: Annotated[tuple[str, ...], NoDecode] = ()
     """Python modules of a team's own, separated by commas: each has `DOMAINS` as `workers/registry.py` has."""
+    worker_deployment: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    """The workers of a domain are the Temporal worker deployment `<this>-<domain>`, their runs pinned to their build; None: unversioned."""
+    worker_build_id: str | None = Field(None, min_length=1, max_length=200)
+    """What tells one build of it from another; None: Headrace's own version."""
     ingress_group: str = "headrace-ingress"
     ingress_max_in_flight: int = Field(1000, ge=8)
     """Records read and without a disposition, at the most."""
     ingress_max_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
-    """The sum of their sizes, at the most; one record is always let in."""
+    """The sum of their sizes, at the most; one record is always let in. A request by reference may have so many bytes."""
     ingress_min_starts: int = Field(4, ge=1)
     ingress_max_starts: int = Field(256, ge=1)
     """Between these two the number of calls to Temporal at one time follows the server."""
@@ -142,10 +153,11 @@ class Settings(BaseSettings):
 
     @field_validator("schema_registry_url", "learning_resources_url")
     @classmethod
-    def _is_http(cls, url: str | None) -> str | None:
+    def _is_http(cls, given: SecretStr | str | None) -> SecretStr | str | None:
+        url = given.get_secret_value() if isinstance(given, SecretStr) else given
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
             raise ValueError("not an address like http://host:8081 or https://key:secret@host/path")
-        return url
+        return given
 
     @model_validator(mode="after")
     def _kafka_credentials_are_whole(self) -> Self:

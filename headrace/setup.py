@@ -1,4 +1,4 @@
-"""Makes what the services need and do not make themselves: topics, tables, the bucket, search attributes, schedules. Idempotent."""
+"""Makes what the services need and do not make themselves: topics, schemas, tables, bucket, search attributes, schedules. Idempotent."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from headrace import kafka, s3, temporal
-from headrace.errors import SetupError
+from headrace import kafka, s3, s3_refusals, search_attributes, subjects, temporal
+from headrace.errors import SetupError, SetupRefusedError
+from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.schedules import SCHEDULES, upsert
+from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings
-from headrace.store import migrate
-from headrace.store.engine import engine
-from schemas import names
-from schemas.errors import bounded
+from headrace.store import away, migrate
+from headrace.store.engine import engine_of
+from headrace.subjects import UnfitSchemaError
+from headrace.temporal_refusals import why
+from schemas.errors import Transient, bounded
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
 
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 PARTITIONS = 6
 """Of a new topic. More can be added later; records of one key then go to another partition than those before them."""
 MAX_REPLICAS = 3
-SEARCH_ATTRIBUTES = (
-    names.SEARCH_ATTRIBUTE_EVENT_ID,
-    names.SEARCH_ATTRIBUTE_USER_ID,
-    names.SEARCH_ATTRIBUTE_EVENT_TYPE,
-    names.SEARCH_ATTRIBUTE_COMPENSATION,
-)
 
 _DEAD_LETTERS = {
     "max.message.bytes": str(kafka.MAX_RECORD_BYTES),
@@ -48,19 +43,18 @@ _DEAD_LETTERS = {
     "message.timestamp.after.max.ms": str(2**63 - 1),
 }
 _TEMPORAL_SECONDS = 10.0
-_VISIBLE_SECONDS = 30.0
 _ALREADY_EXISTS = 36
 _NO_PLACE = 38
 _FENCED_SECONDS, _ASK_AGAIN_SECONDS = 30.0, 0.5
-_KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
 Say = Callable[[str], None]
 
 
 async def run(settings: Settings, say: Say = print) -> None:
-    """Says one line for each thing made or found. Raises `SetupError`, and `schemas.routes.RouteError`."""
+    """Says one line for each thing made or found. Raises `SetupError`, `SettingsError`, and `schemas.routes.RouteError`."""
     routes = load_routes(settings.routes_file)
     await _topics(settings, routes, say)
+    await _schemas(settings, routes, say)
     await _tables(settings, say)
     await _bucket(settings, say)
     client = await _search_attributes(settings, say)
@@ -95,7 +89,7 @@ async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
     for topic, code, *message in answers:
         if code not in (0, _ALREADY_EXISTS):
             detail = f"{for_code(code).__name__}: {(message or [''])[0] or ''}".rstrip(": ")
-            raise SetupError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
+            raise SetupRefusedError(f"Kafka at {settings.kafka_bootstrap_servers} does not make the topic {topic}: {detail}")
     made = {topic for topic, code, *_ in answers if code == 0}
     for topic in wanted:
         say(f"topic {topic}: made, {PARTITIONS} partitions, {replicas} replicas" if topic in made else f"topic {topic}: there")
@@ -123,21 +117,40 @@ async def _created(admin: AIOKafkaAdminClient, wanted: Mapping[str, dict[str, st
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
-async def _tables(settings: Settings, say: Say) -> None:
+async def _schemas(settings: Settings, routes: Routes, say: Say) -> None:
     try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise SetupError(f"HEADRACE_DATABASE_URL cannot be used ({error}): sqlite+aiosqlite:///FILE or postgresql+asyncpg://...") from error
+        registry = Registry.of(settings)
+    except ValueError as error:
+        raise SetupRefusedError(str(error)) from error
+    if registry is None:
+        return
+    try:
+        await subjects.register(registry, subjects.subjects(routes, Topics(settings.topic_prefix)), say)
+    except (UnfitSchemaError, SchemaRefusedError, NotPermitted) as error:
+        raise SetupRefusedError(f"The schema registry at {registry.address} cannot be set up: {error}") from error
+    except Transient as error:
+        raise _away("The schema registry", registry.address, "HEADRACE_SCHEMA_REGISTRY_URL", error) from error
+    finally:
+        await registry.close()
+
+
+async def _tables(settings: Settings, say: Say) -> None:
+    database = engine_of(settings)
     url = database.url.render_as_string(hide_password=True)
     try:
         before = await migrate.current(database)
         await migrate.upgrade(database)
     except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise _away("The database", url, "HEADRACE_DATABASE_URL", cause or error) from error
+        raise _away("The database", url, "HEADRACE_DATABASE_URL", away.why(error)) from error
     finally:
         await database.dispose()
-    say(f"tables in {url}: {'there' if before == migrate.newest() else f'made, revision {migrate.newest()}'}")
+    match migrate.standing(before):
+        case "newer":
+            say(f"tables in {url}: revision {before} of a newer Headrace, left as they are (this one's own is {migrate.newest()})")
+        case "same":
+            say(f"tables in {url}: there")
+        case _:
+            say(f"tables in {url}: made, revision {migrate.newest()}")
 
 
 async def _bucket(settings: Settings, say: Say) -> None:
@@ -149,7 +162,8 @@ async def _bucket(settings: Settings, say: Say) -> None:
         finally:
             client.close()
     except (BotoCoreError, ClientError, ValueError) as error:
-        raise _away(f"The bucket {settings.s3_bucket} at S3", address, "HEADRACE_S3_ENDPOINT_URL and HEADRACE_S3_BUCKET", error) from error
+        said = error if isinstance(error, ValueError) else RuntimeError(s3_refusals.why(error))
+        raise _away(f"The bucket {settings.s3_bucket} at S3", address, "HEADRACE_S3_ENDPOINT_URL and HEADRACE_S3_BUCKET", said) from error
     say(f"bucket {settings.s3_bucket}: {'made' if made else 'there'}")
 
 
@@ -173,11 +187,13 @@ def _make_bucket(client: S3Client, settings: Settings) -> bool:
 
 async def _search_attributes(settings: Settings, say: Say) -> Client:
     try:
-        client = await asyncio.wait_for(temporal.connect(settings), _TEMPORAL_SECONDS)
-        new = await asyncio.wait_for(_add_search_attributes(client), _TEMPORAL_SECONDS)
-        await _until_visible(client)
+        client = await asyncio.wait_for(temporal.entered(settings), _TEMPORAL_SECONDS)
+        new = await asyncio.wait_for(search_attributes.add(client), _TEMPORAL_SECONDS)
+        await search_attributes.until_visible(client)
+    except search_attributes.CannotBeMade as error:
+        raise SetupRefusedError(str(error)) from error
     except (RPCError, RuntimeError, TimeoutError) as error:
-        raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
+        raise _temporal_away(settings, error) from error
     for name in SEARCH_ATTRIBUTES:
         say(f"search attribute {name}: {'made' if name in new else 'there'}")
     return client
@@ -188,41 +204,14 @@ async def _schedules(settings: Settings, client: Client, say: Say) -> None:
         try:
             made = await asyncio.wait_for(upsert(client, name, schedule), _TEMPORAL_SECONDS)
         except (RPCError, TimeoutError) as error:
-            raise _away("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", error) from error
+            raise _temporal_away(settings, error) from error
         say(f"schedule {name}: {'made' if made else 'there'}")
 
 
-async def _add_search_attributes(client: Client) -> set[str]:
-    answer = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
-    there = answer.custom_attributes
-    for name in SEARCH_ATTRIBUTES:
-        if name in there and there[name] != _KEYWORD:
-            raise SetupError(
-                f"namespace {client.namespace} has a search attribute {name} that is no Keyword: remove it with `temporal operator"
-                f" search-attribute remove --name {name}`, or use another namespace (TEMPORAL_NAMESPACE)"
-            )
-    new = {name for name in SEARCH_ATTRIBUTES if name not in there}
-    if new:
-        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=dict.fromkeys(new, _KEYWORD))
-        await client.operator_service.add_search_attributes(request)
-    return new
+def _temporal_away(settings: Settings, error: BaseException) -> SetupError:
+    return _away("Temporal", temporal.address(settings), "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", RuntimeError(why(error)))
 
 
-async def _until_visible(client: Client) -> None:
-    """Until the server takes the attributes: before that it refuses every start that carries one."""
-    query = " AND ".join(f"{name} = 'x'" for name in SEARCH_ATTRIBUTES)
-    deadline = time.monotonic() + _VISIBLE_SECONDS
-    while True:
-        try:
-            await client.count_workflows(query)
-        except RPCError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.2)
-        else:
-            return
-
-
-def _away(part: str, address: str, setting: str, error: BaseException) -> SetupError:
-    detail = bounded(str(error) or type(error).__name__, 300)
+def _away(part: str, address: str, setting: str, error: BaseException | str) -> SetupError:
+    detail = error if isinstance(error, str) else bounded(str(error) or type(error).__name__, 300)
     return SetupError(f"{part} ({address}) cannot be set up: {detail}. Is it up, and is {setting} right?")

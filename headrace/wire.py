@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from headrace.registry import Registry
 
 
+def subject(topic: str, record: str) -> str:
+    """Where a registry keeps the versions of a record: Confluent's TopicRecordNameStrategy, since a topic takes more than one record."""
+    return f"{topic}-{record}"
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """One record's value."""
@@ -38,7 +43,7 @@ class Wire:
         # Its HTTP client costs a command a tenth of a second, and most have no registry.
         from headrace.registry import Registry
 
-        return cls(catalog, Registry(settings.schema_registry_url))
+        return cls(catalog, Registry.of(settings))
 
     async def close(self) -> None:
         if self._registry is not None:
@@ -61,16 +66,16 @@ class Wire:
         return None if writer is None else self._resolved(frame, writer)
 
     async def encode(self, topic: str, record: str, value: dict[str, Any]) -> bytes:
-        """`value` as a framed record. With a registry the schema is registered under the subject `<topic>-<record>`.
+        """`value` as a framed record. With a registry its schema's ID is that under `subject`, where it is registered when it is new.
 
-        That is Confluent's TopicRecordNameStrategy: a topic takes more than one record.
-        Raises `ValueError` for a value that is not the record or a schema that the registry refuses, `Transient` while it does not answer.
+        Raises `ValueError` for a value that is not the record, which is `SchemaRefusedError` for a schema that the registry refuses, and
+        `Transient` while the registry does not answer or this key may not register.
         """
         schema = self.catalog.named(record)
         body = codec.encode_body(schema, value)
         if self._registry is None:
             return codec.frame_single_object(schema, body)
-        return codec.frame_confluent(await self._registry.register(f"{topic}-{record}", schema), body)
+        return codec.frame_confluent(await self._registry.register(subject(topic, record), schema.versions[-1]), body)
 
     def _resolved(self, frame: codec.SingleObject | codec.Confluent, writer: Schema) -> Decoded:
         reader = self.catalog.by_name(writer.name)

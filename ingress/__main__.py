@@ -13,20 +13,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from headrace import health, kafka, temporal
 from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
+from headrace.references import References
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from headrace.wire import Wire
 from ingress import metrics
 from ingress.breaker import Breakers
 from ingress.consumer import Bounds, Consumer
 from ingress.dead_letter import DeadLetters
 from ingress.decode import Decoder
+from ingress.fetch import Fetcher
 from ingress.ledger import Ledger
 from ingress.limit import AdaptiveLimit
 from ingress.pipeline import Pipeline
 from ingress.rejection import Rejections
+from ingress.room import Room
 from ingress.signal import Signaller
-from ingress.start import Starter
+from ingress.start import Sizes, Starter
 from ingress.watchdog import LoopWatchdog, watch
 from schemas.routes import Routes, load_routes
 from schemas.topics import Topics
@@ -41,7 +44,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     routes, topics = load_routes(settings.routes_file), Topics(settings.topic_prefix)
     async with contextlib.AsyncExitStack() as stack:
         watchdog = stack.enter_context(LoopWatchdog(settings.ingress_watchdog_seconds))
-        database = engine(settings.database_url)
+        database = engine_of(settings, "ingress")
         stack.push_async_callback(database.dispose)
         breakers = await stack.enter_async_context(
             Breakers(
@@ -53,7 +56,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         with contextlib.suppress(Stopped):
-            pipeline = await stack.enter_async_context(_pipeline(settings, routes, topics, breakers, database, stop))
+            bounds = Bounds(settings.ingress_max_in_flight, settings.ingress_drain_seconds)
+            room = Room(settings.ingress_max_bytes, bounds.records_of_a_partition)
+            pipeline = await stack.enter_async_context(_pipeline(settings, routes, topics, breakers, database, room, stop))
             consumer = Consumer(
                 kafka.consumer(
                     settings,
@@ -66,7 +71,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 [*(topics.requests(domain) for domain in routes.domains()), topics.commands],
                 pipeline,
                 breakers,
-                Bounds(settings.ingress_max_in_flight, settings.ingress_max_bytes, settings.ingress_drain_seconds),
+                bounds,
+                room,
             )
             await stack.enter_async_context(health.serve(settings, lambda: consumer.ready and not breakers.open_routes()))
             await _run(consumer, watchdog, settings, stop)
@@ -100,7 +106,7 @@ async def _run(consumer: Consumer, watchdog: LoopWatchdog, settings: Settings, s
 
 @contextlib.asynccontextmanager
 async def _pipeline(
-    settings: Settings, routes: Routes, topics: Topics, breakers: Breakers, database: AsyncEngine, stop: asyncio.Event
+    settings: Settings, routes: Routes, topics: Topics, breakers: Breakers, database: AsyncEngine, room: Room, stop: asyncio.Event
 ) -> AsyncIterator[Pipeline]:
     """The pipeline with all that it needs. Raises `Stopped`."""
     async with contextlib.AsyncExitStack() as stack:
@@ -113,15 +119,18 @@ async def _pipeline(
         ledger = await stack.enter_async_context(Ledger(database, days=settings.ledger_days))
         limit = AdaptiveLimit(settings.ingress_min_starts, settings.ingress_max_starts, settings.ingress_start_target_seconds)
         metrics.START_LIMIT.set_function(lambda: limit.limit)
+        references = References(settings)
+        stack.callback(references.close)
         yield Pipeline(
+            Fetcher(references, room, topics),
             Decoder(wire, routes, topics),
             ledger,
             limit,
-            Starter(client, settings.ingress_start_seconds, settings.temporal_max_payload_bytes),
+            Starter(client, settings.ingress_start_seconds, Sizes.of(settings)),
             Signaller(client, ledger.find, routes.domains(), settings.ingress_start_seconds, settings.ingress_command_wait_seconds),
             breakers,
-            DeadLetters(producer, topics),
-            Rejections(producer, wire, topics),
+            dead_letters=DeadLetters(producer, topics),
+            rejections=Rejections(producer, wire, topics),
         )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace import breakers
 from headrace.breakers import StoppedRoute
+from headrace.store.away import why
 from ingress import metrics
 from schemas.errors import Reason, bounded
 
@@ -257,7 +258,7 @@ class Breakers:
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         if self._failures == 1:
-            log.warning("breakers_not_read", error=bounded(str(error) or repr(error), 300), hint="routes stay as they are until then")
+            log.warning("breakers_not_read", error=why(error), hint="routes stay as they are until then")
 
     def _answered(self) -> None:
         if self._failures:

@@ -18,6 +18,7 @@ from headrace.patience import Stopped, until_there
 from ingress import metrics
 from ingress.offsets import OffsetTracker
 from ingress.pipeline import Work
+from ingress.room import Room
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +55,10 @@ class Stops(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may be in flight: records without a disposition, and the bytes of their keys and values."""
+    """What may be in flight; of their bytes the room says it."""
 
     records: int
-    bytes: int
+    """Without a disposition."""
     drain_seconds: float
 
     @property
@@ -69,18 +70,18 @@ class Bounds:
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
     """Gives every record of the topics to the handler; a record that it does not finish is read again by whoever has it next."""
 
-    def __init__(self, kafka: AIOKafkaConsumer, topics: list[str], handler: Handler, stops: Stops, bounds: Bounds) -> None:
+    def __init__(self, kafka: AIOKafkaConsumer, topics: list[str], handler: Handler, stops: Stops, bounds: Bounds, room: Room) -> None:
         self._kafka = kafka
         self._topics = topics
         self._handler = handler
         self._stops = stops
         self._bounds = bounds
+        self._room = room
         self._trackers: dict[TopicPartition, OffsetTracker] = {}
         self._tasks: dict[asyncio.Task[None], Work] = {}
-        self._bytes = 0
         self._usual_size = 16 * 1024.0
         """Of a record, smoothed: a fetch is counted in records."""
-        self._room = asyncio.Event()
+        self._ended_some = asyncio.Event()
         """Set when a record has ended since it was cleared."""
         self._epoch = 0
         self._stopping = asyncio.Event()
@@ -149,11 +150,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ship
 
     def _wanted(self) -> tuple[list[TopicPartition], int]:
         """The partitions to fetch from, none of them meaning all, and how many records at the most; 0 when there is no room."""
-        most = self._bounds.records - len(self._tasks)
+        # References that wait are nothing but their places: while S3 is away they must not keep everything else out.
+        most = self._bounds.records - (len(self._tasks) - self._room.waiting)
         # Not one by one: a fetch costs the same for one record as for many.
-        if self._bytes >= self._bounds.bytes or most < max(1, self._bounds.records // 16):
+        if self._room.left <= 0 or most < max(1, self._bounds.records // 16):
             return [], 0
-        most = min(most, _MAX_AT_ONCE, 1 + int((self._bounds.bytes - self._bytes) / self._usual_size))
+        most = min(most, _MAX_AT_ONCE, 1 + int(self._room.left / self._usual_size))
         mine, stopped = self._kafka.assignment(), self._stops.stopped_topics()
         wanted = [partition for partition in mine if partition.topic not in stopped and self._has_room(partition)]
         if len(wanted) == len(mine):
@@ -165,8 +167,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ship
         return tracker is None or (tracker.in_flight < self._bounds.records_of_a_partition and tracker.pending < _MAX_PENDING)
 
     async def _wait_for_room(self, stopped: asyncio.Task[Any]) -> None:
-        self._room.clear()
-        room = asyncio.create_task(self._room.wait())
+        self._ended_some.clear()
+        room = asyncio.create_task(self._ended_some.wait())
         # For a second at the most: a route that is resumed makes room as well.
         await asyncio.wait({room, stopped}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         room.cancel()
@@ -185,7 +187,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ship
             for record in records:
                 tracker.begin(record.offset, record.timestamp)
                 size = _size(record)
-                self._bytes += size
+                self._room.add(size)
                 self._usual_size += (size - self._usual_size) / _SMOOTHING
                 work = self._handler.begin(record)
                 task = asyncio.create_task(self._handle(tracker, work))
@@ -203,10 +205,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ship
     def _ended(self, task: asyncio.Task[None]) -> None:
         # Here and not in the task: one that is cancelled before its first step never runs, and its key would wait for it for ever.
         work = self._tasks.pop(task)
-        self._bytes -= _size(work.record)
+        self._room.remove(_size(work.record))
+        if work.load is not None:
+            work.load.leave()
         if task.cancelled():
             work.turn.leave()
-        self._room.set()
+        self._ended_some.set()
 
     async def _drain(self) -> None:
         """Waits for what is begun, and gives up the rest, which is read again by its next owner."""
@@ -252,7 +256,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ship
 
     def _measure(self) -> None:
         metrics.IN_FLIGHT.set(len(self._tasks))
-        metrics.IN_FLIGHT_BYTES.set(self._bytes)
+        metrics.IN_FLIGHT_BYTES.set(self._room.used)
         for gauge in (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.COMMIT_GAP):
             gauge.clear()  # of partitions that are another process's now
         now = time.time() * 1000

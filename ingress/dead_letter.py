@@ -73,7 +73,7 @@ def _event_id(record: ConsumerRecord, error: Rejected) -> UUID | None:
     """The value's, else that of the header `ce_id`: as `headrace dlq list` shows it."""
     found = error.value.get("event_id") if isinstance(error, RejectedEvent) else None
     if found is None:
-        found = next((value.decode("utf-8", "replace") for name, value in record.headers if name == headers.CE_ID and value), None)
+        found = headers.ce_id(record.headers)
     try:
         return None if found is None else UUID(str(found))
     except ValueError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from temporalio.service import RPCStatusCode
 
+from headrace.temporal_refusals import NOT_PERMITTED, refused
 from schemas.errors import Reason, Rejected, Transient, bounded
 
 _BUSY = (RPCStatusCode.RESOURCE_EXHAUSTED, RPCStatusCode.DEADLINE_EXCEEDED)
@@ -20,6 +21,10 @@ class NotSetUp(Exception):  # noqa: N818 - what to mend, not what crashed
 
 class Busy(Transient):
     """Temporal says that it has too much to do, or takes too long to answer: fewer calls at one time help."""
+
+
+class StorageAway(Transient):
+    """S3 does not take the argument of a workflow: Temporal was not asked, and nothing is said of it."""
 
 
 def sort(status: RPCStatusCode, message: str) -> Rejected | Transient | NotSetUp:
@@ -34,5 +39,7 @@ def sort(status: RPCStatusCode, message: str) -> Rejected | Transient | NotSetUp
         return Rejected(Reason.TOO_LARGE, message)  # gRPC's own limit of one message; it would never pass
     if status == RPCStatusCode.NOT_FOUND:
         return NotSetUp(f"Temporal has no such namespace: create it or set TEMPORAL_NAMESPACE ({bounded(message, 200)})")
+    if status in NOT_PERMITTED:
+        return Transient(f"Temporal: {refused(status.name, message)}")
     kind = Busy if status in _BUSY else Transient
     return kind(f"Temporal answers {status.name}: {bounded(message, 200)}")

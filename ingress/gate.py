@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import structlog
 
+from ingress.errors import StorageAway
 from schemas.errors import Rejected, Transient
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,10 @@ class Gate:
         asks = await self._enter()
         try:
             answer = await attempt()
+        except StorageAway:
+            if asks:
+                self._let_another_ask()
+            raise
         except Transient as error:
             self._failed(error, asks)
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 
 
 class Turn:
@@ -35,6 +35,16 @@ class Turn:
         if not self._left:
             self._left = True
             self._lanes.step(self._names)
+
+    def keep(self, names: Collection[Hashable]) -> None:
+        """Leaves its other lanes: it turned out that it need not be in them."""
+        if not self._left:
+            kept = tuple(name for name in self._names if name in names)
+            leaving = tuple(name for name in self._names if name not in names)
+            self._names = kept
+            for name in leaving:
+                if not self._lanes.withdraw(self, name):
+                    self.advance()
 
     @property
     def left(self) -> bool:
@@ -69,15 +79,26 @@ class Lanes:
     def step(self, names: tuple[Hashable, ...]) -> None:
         """Lets those forward who have become first since somebody left."""
         for name in names:
-            lane = self._lanes[name]
-            if not lane[0].left:
-                continue
-            while lane and lane[0].left:  # also those who left before their turn
-                lane.popleft()
-            if lane:
-                lane[0].advance()
-            else:
-                del self._lanes[name]
+            if self._lanes[name][0].left:
+                self._let_the_next(name)
+
+    def withdraw(self, turn: Turn, name: Hashable) -> bool:
+        """Takes it out of one of its lanes. Whether it was the first there."""
+        lane = self._lanes[name]
+        first = lane[0] is turn
+        lane.remove(turn)
+        if first:
+            self._let_the_next(name)
+        return first
+
+    def _let_the_next(self, name: Hashable) -> None:
+        lane = self._lanes[name]
+        while lane and lane[0].left:  # also those who left before their turn
+            lane.popleft()
+        if lane:
+            lane[0].advance()
+        else:
+            del self._lanes[name]
 
     def __len__(self) -> int:
         return len(self._lanes)

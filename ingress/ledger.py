@@ -24,9 +24,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from headrace.store.away import why
 from headrace.store.dedicated import dedicated
 from ingress.ledger_rows import Burial, Claim, Entry, Settlement, purge, rows
-from schemas.errors import bounded
 
 __all__ = ["Burial", "Claim", "Entry", "Ledger"]
 
@@ -262,7 +262,7 @@ class Ledger:
         if healthy:
             log.info("ledger_is_back")
         else:
-            log.warning("ledger_waits", error=_words(error), calls=len(self._batch) + len(self._queue))
+            log.warning("ledger_waits", error=error and why(error), calls=len(self._batch) + len(self._queue))
 
     async def _purge_for_ever(self, age: timedelta) -> None:
         while True:
@@ -288,9 +288,3 @@ def _is_in_a_row(error: Exception) -> bool:
         cause = error.orig.__cause__ if error.orig else None  # asyncpg cannot encode a value: an InterfaceError, but a ValueError too
         return state.startswith(("22", "23")) or isinstance(cause, ValueError | TypeError)
     return isinstance(error, StatementError)
-
-
-def _words(error: Exception | None) -> str:
-    text = bounded(str(getattr(error, "orig", None) or repr(error)), 300)
-    missing = "no such table" in text or "does not exist" in text
-    return f"{text}; is it set up? run `headrace setup`" if missing else text

@@ -12,6 +12,8 @@ RECEIPTS = Counter(
 TRANSIENT = Counter("headrace_ingress_transient_errors", "Tries that are made again because a part was away or busy.", ["topic"])
 IN_FLIGHT = Gauge("headrace_ingress_in_flight", "Records read and without a disposition.")
 IN_FLIGHT_BYTES = Gauge("headrace_ingress_in_flight_bytes", "The sum of their sizes.")
+FETCHED_BYTES = Counter("headrace_ingress_fetched_bytes", "Bytes of request values that came by reference.", ["topic"])
+FETCH_SECONDS = Histogram("headrace_ingress_fetch_seconds", "One of them, read.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30))
 START_SECONDS = Histogram(
     "headrace_ingress_start_seconds", "One start call, answered.", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 )

@@ -1,4 +1,4 @@
-"""One record on its way: decode, claim, its turn, start or signal, settle; or its dead letter. What passes is tried until it works."""
+"""One record on its way: fetch, decode, claim, its turn, start or signal, settle; or its dead letter. What passes is tried again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -19,14 +20,17 @@ from ingress.dead_letter import DeadLetters, burial
 from ingress.decode import Command, Decoder, Event, RejectedEvent
 from ingress.disposition import DeadLettered, Disposition, Duplicate, Signalled, Started, word
 from ingress.errors import Busy
+from ingress.fetch import Fetcher
 from ingress.gate import Gate
 from ingress.lanes import Lanes, Turn
 from ingress.ledger import Claim, Entry, Ledger
 from ingress.limit import AdaptiveLimit
 from ingress.rejection import Receipt, Rejections
+from ingress.room import Load
 from ingress.start import Starter
 from schemas.command import WorkflowCommandIssued
 from schemas.errors import Reason, Rejected, Transient
+from schemas.event import lightened
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +51,13 @@ class Work:
 
     record: ConsumerRecord
     found: Event | Command | Rejected | None
-    """What the record asks for; None until the schema registry has been asked."""
+    """What the record asks for; None until its value has been fetched, or the schema registry asked."""
     turn: Turn
     ticket: Ticket
-    claimed: bool = False
-    """Whether the ledger's row of its event names this record as the first."""
+    load: Load | None = None
+    """Of a record whose value lies somewhere else."""
+    claimed: UUID | None = None
+    """Its event, when the ledger's row of it names this record as the first."""
     begun: bool = False
     """Whether Temporal or the dead letters may have it already: then it is worth waiting for its end."""
 
@@ -61,15 +67,18 @@ class Pipeline:
 
     def __init__(
         self,
+        fetcher: Fetcher,
         decoder: Decoder,
         ledger: Ledger,
         limit: AdaptiveLimit,
         starter: Starter,
         signaller: Signaller,
         breakers: Breakers,
+        *,
         dead_letters: DeadLetters,
         rejections: Rejections,
     ) -> None:
+        self._fetcher = fetcher
         self._decoder = decoder
         self._ledger = ledger
         self._limit = limit
@@ -84,11 +93,13 @@ class Pipeline:
     def begin(self, record: ConsumerRecord) -> Work:
         """Puts a record in its lanes: to be called in the order of the offsets. Costs no waiting."""
         found: Event | Command | Rejected | None
+        load: Load | None = None
         try:
-            found = self._decoder.decode_at_once(record)
+            load = self._fetcher.load(record)
+            found = None if load else self._decoder.decode_at_once(record)
         except Rejected as error:
             found = error
-        return Work(record, found, self._lanes.enter(_lanes(record, found)), self._breakers.enter(_route(found), record.topic))
+        return Work(record, found, self._lanes.enter(_lanes(record, found)), self._breakers.enter(_route(found), record.topic), load)
 
     async def dispose(self, work: Work) -> None:
         """Returns when the record has its disposition. May be cancelled: the record is then read again by whoever has it next.
@@ -97,25 +108,44 @@ class Pipeline:
         must not pass it while the process ends; whoever cancels lets it leave.
         """
         with tracing.consuming(work.record):
-            try:
-                disposition = await self._process(work)
-            except Rejected as error:
-                disposition = await self._bury(work, error)
+            outcome = await self._outcome(work)
+            disposition = await self._bury(work, outcome) if isinstance(outcome, Rejected) else outcome
         work.turn.leave()
         _tell(work, disposition)
+
+    async def _outcome(self, work: Work) -> Disposition | Rejected:
+        try:
+            return await self._process(work)
+        except Rejected as error:
+            if work.load is None:
+                return error
+            # It may wait for long, behind a breaker or for the dead letters, and these need none of what was fetched.
+            work.found = None
+            return lightened(error)
 
     async def _process(self, work: Work) -> Disposition:
         found = work.found
         if found is None:
-            found = work.found = await self._patiently(work, lambda: self._decoder.decode(work.record))
+            found = work.found = await self._read(work)
+            # As long as it could not be read it kept every order.
+            work.turn.keep(_lanes(work.record, found))
         if isinstance(found, Rejected):
             raise found
         entry = await self._ledger.claim(_claim(work.record, found))
         disposition = _known(work.record, found, entry)
         if disposition is None:
-            work.claimed = _is_place_of(entry, work.record)
+            work.claimed = entry.event_id if _is_place_of(entry, work.record) else None
             disposition = await self._carry_out(work, found)
         return disposition
+
+    async def _read(self, work: Work) -> Event | Command:
+        record, load = work.record, work.load
+        value = record.value
+        if load is not None:
+            await load.come()
+            await load.take(await self._patiently(work, lambda: self._fetcher.measure(load)))
+            value = await self._patiently(work, lambda: self._fetcher.fetch(record, load))
+        return await self._patiently(work, lambda: self._decoder.decode(record, value))
 
     async def _carry_out(self, work: Work, found: Event | Command) -> Disposition:
         """Asks Temporal, in turn, and settles the event's row; its offset may be committed only after that."""
@@ -165,6 +195,8 @@ class Pipeline:
         work.turn.leave()
         record, refused = work.record, error if isinstance(error, RejectedEvent) else None
         receipt = self._rejections.receipt(record, error)
+        if work.load is not None:
+            work.load.leave()
         while self._breakers.is_open(work.ticket.route):
             await self._breakers.until_closed(work.ticket.route)
         self._breakers.dead_lettered(work.ticket, error.reason, error.message)
@@ -174,8 +206,8 @@ class Pipeline:
             await self._patiently(work, lambda: self._rejections.send(receipt))
         metrics.RECEIPTS.labels(record.topic, "sent" if isinstance(receipt, Receipt) else receipt.outcome).inc()
         await self._ledger.bury(burial(record, error, dead, receipt))
-        if work.claimed and isinstance(work.found, Event | Command):
-            await self._ledger.settle(work.found.request.event_id, "rejected", None, None)
+        if work.claimed is not None:
+            await self._ledger.settle(work.claimed, "rejected", None, None)
         return DeadLettered(error.reason, error.message, None if refused is None else refused.value.get("event_id"))
 
     async def _patiently(self, work: Work, attempt: Callable[[], Awaitable[T]]) -> T:

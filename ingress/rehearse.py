@@ -18,7 +18,7 @@ from headrace.lifecycle import leave
 from headrace.settings import Settings, SettingsError, load
 from headrace.wire import Wire
 from ingress.decode import Decoder, Event
-from ingress.start import check_size, fairness_key
+from ingress.start import Sizes, check_size, fairness_key
 from schemas import codec
 from schemas.errors import Rejected
 from schemas.from_json import from_json
@@ -33,7 +33,7 @@ class Rehearsal:
 
     def __init__(self, settings: Settings, routes: Routes) -> None:
         self._topics = Topics(settings.topic_prefix)
-        self._max_payload_bytes = settings.temporal_max_payload_bytes
+        self._sizes = Sizes.of(settings)
         self._decoder = Decoder(Wire(routes.catalog()), routes, self._topics)
 
     def of_route(self, route: Route) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Rehearsal:
             assert isinstance(found, Event)  # noqa: S101 - this route's record in a frame of our own
             request = found.request
             origin = Origin(topic=record.topic, partition=0, offset=0, key=record.key)
-            check_size(Accepted[Any](request=request, origin=origin), self._max_payload_bytes)
+            check_size(Accepted[Any](request=request, origin=origin), self._sizes)
         except Rejected as rejected:
             return {**answer, "disposition": "dead_lettered", "reason": rejected.reason, "message": rejected.message}
         identity = workflow_id(route.domain, request.event_id)

@@ -1,7 +1,7 @@
 """The receipt for a bad request whose event ID can be read: a completion with the status REJECTED.
 
-Its ID is drawn from the event ID and the record's bytes. So it is the same one however often the record is read, and never the completion
-of an accepted event: not even that of the event whose ID a conflicting record has.
+Its ID is drawn from the event ID and the record's bytes, or the place of those that lie elsewhere. So it is the same one however often
+the record is read, and never the completion of an accepted event: not even that of the event whose ID a conflicting record has.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
 from headrace import tracing
+from headrace.registry import SchemaRefusedError
 from headrace.wire import Wire
 from ingress.decode import RejectedEvent
 from schemas import headers
@@ -94,7 +95,10 @@ class Rejections:
 
     async def send(self, receipt: Receipt) -> None:
         """Returns once Kafka has acknowledged it. Raises `Transient`."""
-        value = await self._wire.encode(receipt.topic, receipt.record, receipt.completion.model_dump())
+        try:
+            value = await self._wire.encode(receipt.topic, receipt.record, receipt.completion.model_dump())
+        except SchemaRefusedError as refused:  # nothing is wrong with the record: an operator sets the registry right
+            raise Transient(str(refused)) from refused
         try:
             await self._producer.send_and_wait(receipt.topic, value, key=receipt.key, headers=receipt.headers)
         except KafkaError as failure:
@@ -104,8 +108,9 @@ class Rejections:
 def _completion(record: ConsumerRecord, error: RejectedEvent, event_id: UUID) -> Completion[Model]:
     """Whatever else is wrong with the request, its sender is told: a field that cannot be read is left empty."""
     place = f" ({record.topic}, partition {record.partition}, offset {record.offset})"
+    sent = record.value or next((value for name, value in record.headers if name == headers.CE_DATAREF and value), b"")
     return Completion[Model](
-        completion_id=rejection_id(event_id, hashlib.sha256(record.value or b"").hexdigest()),
+        completion_id=rejection_id(event_id, hashlib.sha256(sent).hexdigest()),
         event_id=event_id,
         user_id=_text(error.value.get("user_id")),
         workflow_id=None,

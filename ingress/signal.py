@@ -14,10 +14,11 @@ from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from headrace.temporal_refusals import why
 from ingress.disposition import Signalled
 from ingress.errors import Busy, sort
 from schemas.command import COMMAND, Command, WorkflowCommandIssued
-from schemas.errors import Reason, Rejected, Transient, bounded
+from schemas.errors import Reason, Rejected, Transient
 from schemas.ids import workflow_id
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
@@ -122,16 +123,16 @@ class Signaller:
             request_id=str(command.event_id),
         )
         argument = Command(event_id=command.event_id, reason=command.reason)
-        request.input.payloads.extend(await self._client.data_converter.encode([argument]))
         try:
             async with asyncio.timeout(self._seconds):
+                request.input.payloads.extend(await self._client.data_converter.encode([argument]))
                 answer = await self._client.workflow_service.signal_workflow_execution(request)
         except RPCError as error:
             return _sort(error)
         except TimeoutError as error:
             raise Busy(f"Temporal did not answer a signal within {self._seconds:g} s") from error
-        except RuntimeError as error:  # a client that has never been connected
-            raise Transient(f"Temporal is not reached: {bounded(str(error), 200)}") from error
+        except RuntimeError as error:  # a client that has never been connected, or S3 for a payload that is to lie there
+            raise Transient(f"Temporal, or S3 for a large payload, is not reached: {why(error)}") from error
         return Signalled(command.event_id, workflow, answer.link.workflow_event.run_id or None)
 
 

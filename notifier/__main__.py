@@ -22,7 +22,7 @@ from headrace.lifecycle import run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from headrace.wire import Wire
 from notifier.history import HistoryActivities
 from notifier.producer import OnceProducer
@@ -50,11 +50,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(health.serve(settings, lambda: ready and not stop.is_set()))
         with contextlib.suppress(Stopped):
-            database = engine(settings.database_url)
+            database = engine_of(settings, "notifier")
             stack.push_async_callback(database.dispose)
-            await until_there("database", lambda: _tables(database), stop)
+            await until_there("database", lambda: migrate.usable(database), stop)
             activities = await stack.enter_async_context(publishing(settings, database, stop))
-            client = await until_there("temporal", lambda: temporal.connect(settings), stop)
+            client = await until_there("temporal", lambda: temporal.entered(settings), stop)
             reconciling = reconciler(settings, database, client, activities)
             sending_again = await stack.enter_async_context(redriving(settings, database, client, stop))
             worker = build_worker(
@@ -113,15 +113,6 @@ def build_worker(client: Client, queue: str, activities: Sequence[Callable[..., 
         max_concurrent_activities=200,
         graceful_shutdown_timeout=_GRACE,
     )
-
-
-async def _tables(database: AsyncEngine) -> None:
-    revision = await migrate.current(database)
-    if revision is None:
-        url = database.url.render_as_string(hide_password=True)
-        raise OSError(f"the database {url} has no tables yet: run `headrace setup`")
-    if revision != migrate.newest():
-        log.warning("other_tables", revision=revision, expected=migrate.newest(), hint="run `headrace setup`")
 
 
 async def _run(worker: Worker, stop: asyncio.Event) -> None:

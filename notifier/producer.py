@@ -16,10 +16,11 @@ from uuid import UUID
 import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Histogram
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.exceptions import ApplicationError
 
-from headrace.idempotent import RecordRefused
+from headrace.idempotent import RecordRefused, RecordTooLarge
+from headrace.store.away import why
 from schemas.completion import Published
 from schemas.errors import FailureType, bounded
 from schemas.headers import Headers
@@ -133,7 +134,7 @@ class OnceProducer:
         del self._tasks[id_]
         if not task.cancelled() and (error := task.exception()) is not None:
             # Whoever waits gets it as well; nobody may be waiting any more.
-            log.warning("publish_failed", id=str(id_), error=bounded(str(error), 300))
+            log.warning("publish_failed", id=str(id_), error=why(error))
 
 
 def _result(message: Message, task: asyncio.Task[Published]) -> Published:
@@ -142,6 +143,10 @@ def _result(message: Message, task: asyncio.Task[Published]) -> Published:
         return task.result()
     except RecordRefused as error:
         REFUSED.labels(message.record).inc()
+        if isinstance(error, RecordTooLarge):
+            raise ApplicationError(
+                f"{error.args[0]}: let the result name an object in S3 instead", type=FailureType.RESULT_TOO_LARGE.value, non_retryable=True
+            ) from error
         raise ApplicationError(str(error), type=FailureType.INTERNAL.value, non_retryable=True) from error
     except KafkaError as error:
         raise ApplicationError(
@@ -155,7 +160,4 @@ def _result(message: Message, task: asyncio.Task[Published]) -> Published:
 
 def database_error(error: SQLAlchemyError | OSError) -> ApplicationError:
     """A retryable error without the statement and its values."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return ApplicationError(
-        f"the database does not answer: {bounded(str(cause) or type(cause).__name__, 300)}", type=FailureType.INTERNAL.value
-    )
+    return ApplicationError(f"the database does not answer: {why(error)}", type=FailureType.INTERNAL.value)

@@ -57,6 +57,20 @@ class Schema:
         # fastavro prints the fingerprint in little-endian hex: it goes into the frame as it is.
         return bytes.fromhex(fingerprint(to_parsing_canonical_form(self.parsed), "CRC-64-AVRO"))
 
+    @cached_property
+    def versions(self) -> tuple[Schema, ...]:
+        """Every version, oldest first; the last is this one, or the published one that differs from it in nothing but docs."""
+        if self.past and meaning(json.loads(self.past[-1].text)) == meaning(json.loads(self.text)):
+            return self.past
+        return (*self.past, self)
+
+
+def meaning(schema: Any) -> Any:
+    """A schema's JSON without its docs: they may change at any time, anything else is a new version."""
+    if isinstance(schema, dict):
+        return {key: meaning(value) for key, value in schema.items() if key != "doc"}
+    return [meaning(item) for item in schema] if isinstance(schema, list) else schema
+
 
 def _size(schema: Any, known: dict[str, int | None]) -> int:
     """The fewest bytes that a value takes; `known` has the named types met so far, None for one that is still open.

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from schemas.errors import MAX_MESSAGE
 from schemas.names import Action
@@ -23,10 +23,8 @@ class WorkflowCommandIssued(Request):
 class Command(Model):
     """The one argument of a signal.
 
-    Temporal's SDK drops a signal whose argument it cannot read: what a newer ingress adds to it is ignored, and everything has a default.
+    Temporal's SDK drops a signal whose argument it cannot read, without a trace: everything has a default.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     event_id: UUID | None = None
     """The record's; a repeated delivery is known by it. None: sent by hand, and applied each time."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from schemas import headers
 from schemas.codec import Schema
 from schemas.command import COMMAND, WorkflowCommandIssued
-from schemas.errors import Reason, Rejected
+from schemas.errors import Reason, Rejected, bounded
 from schemas.payload import payload_sha256
 from schemas.request import Request, what_is_wrong
 from schemas.routes import Route, Routes
@@ -51,6 +51,15 @@ class RejectedEvent(Rejected):
         self.value = value
         self.first = first
         """Topic, partition and offset of the record that it is in conflict with."""
+
+
+def lightened(error: Rejected) -> Rejected:
+    """The same refusal without the request's own fields and without the traces that hold them: a large request may be freed."""
+    if not isinstance(error, RejectedEvent):
+        return Rejected(error.reason, error.message)
+    common = {name: value for name, value in error.value.items() if name in Request.model_fields}
+    short = {name: bounded(value) if isinstance(value, str) else value for name, value in common.items()}
+    return RejectedEvent(Rejected(error.reason, error.message), error.record, short, error.first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,11 @@ Headers = list[tuple[str, bytes | None]]
 CE_ID = "ce_id"
 CE_TYPE = "ce_type"
 CE_GENERATION = "ce_generation"
+CE_DATAREF = "ce_dataref"
+"""CloudEvents extension "Dataref (Claim Check Pattern)": where the value lies that is not in the record."""
 TRACEPARENT = "traceparent"
+VALUE_SCHEMA = "__value_schema_id"
+"""Where Confluent's serializers put a schema's GUID when they are told to write none in front of the value."""
 
 DLQ_REASON = "dlq_reason"
 DLQ_MESSAGE = "dlq_message"
@@ -87,6 +91,24 @@ def check_event_id(headers: Iterable[tuple[str, bytes | None]], event_id: UUID) 
         if name == CE_ID and (value is None or value.decode("utf-8", "replace").strip().lower() != str(event_id)):
             shown = None if value is None else bounded(value.decode("utf-8", "replace"), 100)
             raise Rejected(Reason.INVALID, f"header ce_id is {shown!r}, but event_id in the value is {event_id}: send the same in both")
+
+
+def ce_id(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """The first `ce_id` that says something."""
+    return next((value.decode("utf-8", "replace") for name, value in headers if name == CE_ID and value), None)
+
+
+def dataref(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """Where the value of a record lies that has none; None for one that carries its value, whatever its headers say.
+
+    Raises `Rejected(REFERENCE_REFUSED)` for two places: one reader would take the first and another the last.
+    """
+    if value:
+        return None
+    found = {(place or b"").decode("utf-8", "replace") for name, place in headers if name == CE_DATAREF}
+    if len(found) > 1:
+        raise Rejected(Reason.REFERENCE_REFUSED, f"{len(found)} different {CE_DATAREF} headers: send one")
+    return found.pop() if found else None
 
 
 def traceparent(headers: Iterable[tuple[str, bytes | None]]) -> str | None:

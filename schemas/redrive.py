@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from schemas.errors import MAX_REDRIVES
 from schemas.request import Model
@@ -35,7 +35,13 @@ class State(StrEnum):
 
 
 class Selection(Model):
-    """Which dead letters; an empty filter takes all."""
+    """Which dead letters; an empty filter takes all.
+
+    Closed: an older notifier that read past a filter would send more than was asked for. It refuses, and Temporal asks again until a newer
+    one is there.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     reasons: frozenset[str] = frozenset()
     event_ids: frozenset[UUID] = frozenset()
@@ -121,7 +127,9 @@ class PageDone(Model):
 
 
 class RunSelection(Model):
-    """Which failed runs; an empty filter takes all."""
+    """Which failed runs; an empty filter takes all. Closed, as `Selection` is."""
+
+    model_config = ConfigDict(extra="forbid")
 
     records: tuple[str, ...]
     """Of these requests, by the full names of their records."""

@@ -5,7 +5,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -43,9 +54,13 @@ EventId = Annotated[UUID, AfterValidator(_not_nil)]
 
 
 class Model(BaseModel):
-    """Frozen, closed, and bytes travel as base64 inside Temporal's JSON payloads."""
+    """What processes hand each other through Temporal, as JSON; bytes travel as base64 in it.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    Open: while one half of a fleet is of a newer version, the older half reads past what it does not know, as Avro does. So a new field has
+    a default, and means nothing that an older reader may not leave out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class Request(Model):
@@ -54,6 +69,16 @@ class Request(Model):
     event_id: EventId
     user_id: UserId
     requested_at: Time
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_misspelt(cls, given: Any, info: ValidationInfo) -> Any:
+        """In Python, where somebody makes a request. JSON is another process's, and may be of a newer version."""
+        if info.mode == "python" and isinstance(given, dict) and cls.model_config.get("extra") == "ignore":
+            unknown = sorted(given.keys() - cls.model_fields.keys())
+            if unknown:
+                raise ValueError(f"there is no field {', '.join(map(repr, unknown))}; there are {', '.join(cls.model_fields)}")
+        return given
 
 
 class OpenRequest(Request):

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Interceptor, Worker
+from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from headrace import health, temporal
@@ -18,8 +18,10 @@ from headrace.interceptors import Observed
 from headrace.lifecycle import Misconfigured, run_service
 from headrace.patience import Stopped, until_there
 from headrace.settings import Settings
+from headrace.store import migrate
+from headrace.store.engine import engine_of
 from schemas.routes import load_routes
-from workers import check
+from workers import check, versions
 from workers.domain import Activities, Domain
 from workers.modules import known_domains
 
@@ -38,7 +40,13 @@ def sandbox() -> SandboxedWorkflowRunner:
 
 
 def build_workers(
-    client: Client, domain: Domain, activities: Activities, interceptors: Sequence[Interceptor] = (), *, max_activities: int = 32
+    client: Client,
+    domain: Domain,
+    activities: Activities,
+    interceptors: Sequence[Interceptor] = (),
+    *,
+    max_activities: int = 32,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> list[Worker]:
     """One worker for each of the domain's queues."""
     return [
@@ -52,6 +60,7 @@ def build_workers(
             max_concurrent_activities=max_activities,
             max_heartbeat_throttle_interval=_CANCEL_REACHES,
             graceful_shutdown_timeout=_GRACE,
+            deployment_config=deployment,
         )
         for queue, workflows in domain.queues.items()
     ]
@@ -70,21 +79,31 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     running = False
     async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
-        client = await until_there("temporal", lambda: temporal.connect(settings, runtime=runtime), stop)
+        client = await until_there("temporal", lambda: temporal.entered(settings, runtime=runtime), stop)
         started: list[Worker] = []
-        for name, domain in domains.items():
-            if only not in (None, name):
-                continue
+        chosen = {name: domain for name, domain in domains.items() if only in (None, name)}
+        if any(domain.tables for domain in chosen.values()):
+            await until_there("database", lambda: _tables(settings), stop)
+        for name, domain in chosen.items():
             activities = await opened.enter_async_context(domain.activities(settings))
-            for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=domain.max_activities(settings)):
+            deployment, slots = versions.deployment(settings, name), domain.max_activities(settings)
+            for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=slots, deployment=deployment):
                 await opened.enter_async_context(worker)
                 started.append(worker)
-                log.info("worker_started", queue=worker.task_queue)
+                log.info("worker_started", queue=worker.task_queue, version=deployment and deployment.version.to_canonical_string())
         running = True
         await stop.wait()
         running = False
         # Side by side: each gives its activities `_GRACE`, and all of them together have no more.
         await asyncio.gather(*(worker.shutdown() for worker in started))
+
+
+async def _tables(settings: Settings) -> None:
+    database = engine_of(settings, "workers")
+    try:
+        await migrate.usable(database)
+    finally:
+        await database.dispose()
 
 
 def _chosen() -> str | None:

@@ -21,6 +21,9 @@ with workflow.unsafe.imports_passed_through():
 ResultT = TypeVar("ResultT", bound=Model)
 T = TypeVar("T")
 
+_LARGE_BYTES = 512 * 1024
+"""Of a completion as JSON."""
+
 
 def _nothing(_: object) -> dict[str, Any]:
     return {}
@@ -105,7 +108,18 @@ async def _tell(
     sending = SendCompletion(
         domain=domain, record=completed, completion=completion.model_dump(mode="json"), generation=accepted.generation, **carried
     )
-    await shielded(_announce(sending, UpdateHistory(entry=entry, **carried), send))
+    # Twice as much in Avro is what a topic takes unless it is configured: smaller ones are told and recorded in one workflow task.
+    alone = len(completion.model_dump_json()) > _LARGE_BYTES
+    try:
+        await shielded(_announce(sending, UpdateHistory(entry=entry, **carried), send, alone=alone))
+    except ActivityError as refused:
+        too_large = sort_failure(refused)[1]
+        if result is None or too_large.code != FailureType.RESULT_TOO_LARGE:
+            raise
+        failed = Status.FAILED if error is None else status
+        await _tell(accepted, completed, failed, None, error or too_large, history, send, since)  # type: ignore[type-var] # of no result
+        if error is None:
+            raise ApplicationError(too_large.message, type=too_large.code, non_retryable=True) from refused
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:
@@ -120,8 +134,11 @@ async def shielded(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-async def _announce(completion: SendCompletion, history: UpdateHistory, send: str) -> None:
-    """Publishes both. Returns when the completion is acknowledged; history is best effort."""
+async def _announce(completion: SendCompletion, history: UpdateHistory, send: str, *, alone: bool) -> None:
+    """Publishes both. Returns when the completion is acknowledged; history is best effort.
+
+    With `alone` the completion first: Kafka may refuse it, and what is told instead has another history entry.
+    """
     sending = workflow.start_activity(
         send,
         completion,
@@ -131,6 +148,8 @@ async def _announce(completion: SendCompletion, history: UpdateHistory, send: st
         # Without a limit of attempts: while Kafka is away a completion waits, it is never lost.
         retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
     )
+    if alone:
+        await sending
     recording = workflow.start_activity(
         names.UPDATE_HISTORY,
         history,

@@ -21,3 +21,5 @@ class Domain:
     """Opens the clients that the activities need, for as long as they run."""
     max_activities: Callable[[Settings], int] = lambda _: 32
     """How many of them run at one time on each queue; the others wait in the queue, where no time-out runs."""
+    tables: bool = False
+    """Whether they use Headrace's tables: its workers begin when those are there."""

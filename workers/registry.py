@@ -36,8 +36,10 @@ DOMAINS: dict[str, Domain] = {
         },
         _wired("image"),
     ),
-    "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, _wired("learning")),
-    "analysis": Domain({names.QUEUE_ANALYSIS: [DataAnalysisWorkflow]}, _wired("analysis"), lambda settings: settings.analysis_processes),
-    "transaction": Domain({names.QUEUE_TRANSACTION: [TransactionalWorkflow]}, _wired("transaction")),
-    "maintenance": Domain({names.QUEUE_SCHEDULED: [MaintenanceWorkflow]}, _wired("maintenance")),
+    "learning": Domain({names.QUEUE_LEARNING: [LearningPathWorkflow]}, _wired("learning"), tables=True),
+    "analysis": Domain(
+        {names.QUEUE_ANALYSIS: [DataAnalysisWorkflow]}, _wired("analysis"), lambda settings: settings.analysis_processes, tables=True
+    ),
+    "transaction": Domain({names.QUEUE_TRANSACTION: [TransactionalWorkflow]}, _wired("transaction"), tables=True),
+    "maintenance": Domain({names.QUEUE_SCHEDULED: [MaintenanceWorkflow]}, _wired("maintenance"), tables=True),
 }

@@ -17,8 +17,10 @@ from headrace.cli.errors import CommandError, Exit
 from headrace.cli.parts import opened_database, opened_wire
 from headrace.cli.printing import printable
 from headrace.dead_letters import DeadLetter, Fate, dead_letters, fates, read_letter
+from headrace.references import References
 from headrace.settings import Settings
-from schemas.errors import Reason, bounded
+from schemas import headers
+from schemas.errors import Reason, Rejected, bounded
 from schemas.headers import Headers
 from schemas.redrive import Range, Selection, State
 from schemas.routes import Routes, load_routes
@@ -103,7 +105,7 @@ async def show_one(settings: Settings, place: str, *, as_json: bool) -> None:
             ]
             async with contextlib.aclosing(reading.records(settings, [wanted] if there else [])) as found:
                 async for record in found:
-                    letter = await read_letter(wire, record)
+                    letter = await read_letter(wire, record, References(settings))
         if letter is None:
             raise CommandError(Exit.NOT_FOUND, f"there is no dead letter at {place}; `headrace dlq list` shows them")
         fate = (await fates(database, [letter]))[letter.id]
@@ -152,20 +154,28 @@ def _place(text: str) -> Range:
 
 
 def _contents(letter: DeadLetter) -> dict[str, Any]:
-    value = letter.record.value
-    headers: Headers = list(letter.record.headers)
+    value = letter.value
+    sent: Headers = list(letter.record.headers)
     shown: dict[str, Any] = {
         "record": letter.decoded.record if letter.decoded else None,
         "value": to_jsonable_python(letter.decoded.value, bytes_mode="base64") if letter.decoded else None,
         "value_base64": None,
         "value_bytes": None if value is None else len(value),
-        "headers": [[name, _text(content)] for name, content in headers],
+        "dataref": _place_of_value(letter),
+        "headers": [[name, _text(content)] for name, content in sent],
     }
     if letter.decoded and len(json.dumps(shown["value"])) > _MOST_SHOWN:
         shown["value"] = None
     if shown["value"] is None and value is not None:
         shown["value_base64"] = base64.b64encode(value[:_MOST_SHOWN]).decode()
     return shown
+
+
+def _place_of_value(letter: DeadLetter) -> str | None:
+    try:
+        return headers.dataref(letter.record.value, letter.record.headers)
+    except Rejected:
+        return None
 
 
 def _fate(fate: Fate) -> dict[str, Any]:

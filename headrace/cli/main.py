@@ -94,7 +94,7 @@ def status(
 
 @app.command()
 def setup() -> None:
-    """Make topics, tables, bucket and search attributes. Idempotent, for any environment."""
+    """Make topics, schemas, tables, bucket, search attributes and schedules. Idempotent, for any environment."""
     from headrace import setup as setting_up
 
     run_command(setting_up.run(loaded(), _say))

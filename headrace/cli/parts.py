@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from headrace import temporal
 from headrace.cli.errors import CommandError, Exit
-from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.settings import Settings, SettingsError
+from headrace.store import away
+from headrace.store.engine import engine_of
+from headrace.temporal_refusals import why
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
-from schemas.errors import Transient, bounded
+from schemas.errors import Transient
 from schemas.routes import Routes
 
 _PATIENCE_SECONDS = 15.0
@@ -31,9 +33,9 @@ _TEMPORAL_SECONDS = 10.0
 async def opened_database(settings: Settings, *, seconds: float | None = _PATIENCE_SECONDS) -> AsyncIterator[AsyncEngine]:
     """The database, for so long at the most. Its errors end the command with 4, one that cannot be used with 2."""
     try:
-        database = engine(settings.database_url)
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise CommandError(Exit.USAGE, f"HEADRACE_DATABASE_URL cannot be used: {error}") from error
+        database = engine_of(settings)
+    except SettingsError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
     address = database.url.render_as_string(hide_password=True)
     try:
         if database.dialect.name == "sqlite" and not Path(database.url.database or "").exists():  # noqa: ASYNC240 - one stat
@@ -41,10 +43,9 @@ async def opened_database(settings: Settings, *, seconds: float | None = _PATIEN
         async with asyncio.timeout(seconds):
             yield database
     except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
         raise CommandError(
             Exit.UNREACHABLE,
-            f"the database {address} does not answer ({bounded(str(cause) or repr(cause), 200)}):"
+            f"the database {address} does not answer ({away.why(error)}):"
             " is it up, is HEADRACE_DATABASE_URL right, has `headrace setup` run?",
         ) from error
     finally:
@@ -53,11 +54,13 @@ async def opened_database(settings: Settings, *, seconds: float | None = _PATIEN
 
 @asynccontextmanager
 async def opened_wire(settings: Settings, routes: Routes) -> AsyncIterator[Wire]:
-    """What reads Kafka's records. Kafka and the schema registry being away end the command with 4."""
+    """What reads Kafka's records. Kafka, the schema registry and S3 being away end the command with 4."""
     wire = Wire.of(settings, Catalog([*shipped(), *routes.schemas()]))
     try:
         yield wire
-    except (KafkaError, Transient) as error:
+    except Transient as error:
+        raise CommandError(Exit.UNREACHABLE, f"{error}: is it up? `headrace status`") from error
+    except KafkaError as error:
         raise CommandError(
             Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not answer ({error}): is it up? `headrace status`"
         ) from error
@@ -73,8 +76,8 @@ def temporal_answers(settings: Settings) -> Iterator[None]:
     except (RPCError, RuntimeError, TimeoutError) as error:
         raise CommandError(
             Exit.UNREACHABLE,
-            f"Temporal at {settings.temporal_address} does not answer ({bounded(str(error) or type(error).__name__, 200)}):"
-            " is it up, is TEMPORAL_ADDRESS right? `headrace status`",
+            f"Temporal at {temporal.address(settings)} does not answer ({why(error)}):"
+            " is it up, is TEMPORAL_ADDRESS right? `headrace doctor`",
         ) from error
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from headrace.cli.errors import CommandError, Exit
 from headrace.producer import RequestProducer
+from headrace.references import NotStored
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas.codec import encode_body
@@ -87,7 +88,7 @@ def _request(route: Route, line: str, number: int, event_id: UUID | None) -> Req
     fields = fields_of(line, number, event_id)
     try:
         if route.record in REQUESTS:
-            request = route.model.model_validate_json(json.dumps(fields))
+            request = route.model.model_validate_json(json.dumps(fields), extra="forbid")
         else:  # the model knows little of its fields: the schema says what a string stands for
             request = route.model.model_validate(from_json(route.schema, fields))
         encode_body(route.schema, request.model_dump())
@@ -105,7 +106,11 @@ async def opened(settings: Settings, routes: Routes) -> AsyncIterator[RequestPro
     try:
         async with RequestProducer(settings, wire) as producer:
             yield producer
-    except (KafkaError, Transient) as error:
+    except NotStored as error:
+        raise CommandError(Exit.FAILED, str(error)) from error
+    except Transient as error:
+        raise CommandError(Exit.UNREACHABLE, f"the request is not sent: {error}") from error
+    except KafkaError as error:
         raise CommandError(
             Exit.UNREACHABLE, f"Kafka at {settings.kafka_bootstrap_servers} does not take the request ({error}): `headrace status`"
         ) from error

@@ -37,10 +37,12 @@ _AGAIN = {
     Reason.INVALID: "comes back unless its model has changed",
     Reason.UNROUTABLE: "comes back unless a route has been added",
     Reason.ID_CONFLICT: "comes back: its event ID is another event's",
-    Reason.TOO_LARGE: "comes back unless Temporal's limit was raised",
+    Reason.TOO_LARGE: "comes back unless the limit in its message was raised",
     Reason.REJECTED_BY_TEMPORAL: "comes back unless what Temporal refused was mended",
     Reason.UNKNOWN_TARGET: "comes back unless its target has come since",
     Reason.TARGET_CLOSED: "comes back: its target has ended",
+    Reason.REFERENCE_REFUSED: "comes back: its reference stays as it is",
+    Reason.REFERENCE_MISSING: "comes back unless its object has come since",
 }
 """What is to be expected of each reason."""
 

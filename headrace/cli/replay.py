@@ -23,6 +23,7 @@ from headrace.cli.parts import connected, opened_database, opened_wire, temporal
 from headrace.cli.printing import printable
 from headrace.cli.redrive import refuse_stopped
 from headrace.forward import Outgoing, Refused, send_all
+from headrace.references import References
 from headrace.replay import Outcome, Planned, Replay, committed
 from headrace.settings import Settings
 from schemas.command import COMMAND
@@ -68,7 +69,7 @@ async def run(
             if not wanted:
                 raise CommandError(Exit.NOT_FOUND, f"{topic} has no record in this range")
             reader = Reader(routes, topics, wire.catalog.named(COMMAND))
-            replay, group = Replay(settings, wire, reader, database, client), await committed(settings)
+            replay, group = Replay(settings, wire, reader, database, client, References(settings)), await committed(settings)
             counts = await _plan(replay, wanted, group, as_json=as_json and only_plan)
             if not (as_json and only_plan):
                 _show(counts, wanted, as_json=as_json)

@@ -20,16 +20,19 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turns the errors that have a sentence into the command's end."""
-    from headrace.errors import SetupError
+    from headrace.errors import SetupError, SetupRefusedError
+    from headrace.settings import SettingsError
     from headrace.stack.errors import StackError
     from schemas.routes import RouteError
 
     try:
         yield
-    except (StackError, RouteError) as error:
+    except (StackError, RouteError, SetupRefusedError) as error:
         raise CommandError(Exit.FAILED, str(error)) from error
     except SetupError as error:
         raise CommandError(Exit.UNREACHABLE, str(error)) from error
+    except SettingsError as error:  # files that settings name are read when they are needed
+        raise CommandError(Exit.USAGE, str(error)) from error
 
 
 def run_command(work: Coroutine[Any, Any, None]) -> None:

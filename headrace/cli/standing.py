@@ -21,7 +21,7 @@ from headrace.settings import Settings
 from headrace.stack.part import local_client
 from headrace.stack.state import PartState
 from headrace.store import migrate
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 
 T = TypeVar("T")
 
@@ -91,6 +91,8 @@ def sentences(settings: Settings, now: Standing) -> Iterator[str]:
             f"open {now.open.open} events, the oldest for {now.open.oldest_open_seconds:.0f} s; unreconciled {now.open.unreconciled},"
             f" the reconciler is {now.open.lag_seconds:.0f} s behind"
         )
+    if now.queues is None:
+        yield "Temporal does not answer: no word of queues and schedules; `headrace doctor` says why"
     yield from map(task_queues.describe, now.queues or [])
     yield from map(task_queues.describe_schedule, now.schedules or [])
     yield from ["the database does not answer: no word of stopped routes"] if now.stopped is None else map(describe, now.stopped)
@@ -137,7 +139,7 @@ async def _dispositions(parts: list[PartState]) -> dict[str, int]:
 
 
 async def _revision(settings: Settings) -> str | None:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         return await migrate.current(database)
     finally:

@@ -8,7 +8,7 @@ import sys
 from sqlalchemy import select
 
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from headrace.store.tables import CREDIT_ACCOUNTS
 
 
@@ -30,7 +30,7 @@ async def operate(*arguments: str) -> str | None:
 
 async def balance(settings: Settings, user: str) -> int | None:
     """None for a user without an account."""
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         async with database.connect() as connection:
             return (await connection.execute(select(CREDIT_ACCOUNTS.c.balance).filter_by(user_id=user))).scalar_one_or_none()

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from headrace.demo.page import Counted, Shown, page
 from headrace.demo.plan import BATCH, IMAGES, STEERING, Case
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from headrace.store.tables import DAILY_ANALYTICS
 from schemas.analysis import DataAnalysisResult
 from schemas.image import BatchImageGenerationResult, ImageGenerationResult
@@ -72,7 +72,7 @@ async def _fetch(http: httpx.AsyncClient, url: str, sha256: str) -> bytes | None
 
 async def _days(settings: Settings) -> list[Counted]:
     """What maintenance has counted of the latest day."""
-    columns, database = DAILY_ANALYTICS.c, engine(settings.database_url)
+    columns, database = DAILY_ANALYTICS.c, engine_of(settings)
     try:
         async with database.connect() as connection:
             latest = select(columns.day).order_by(columns.day.desc()).limit(1).scalar_subquery()

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from temporalio.service import RPCError
+
 from headrace import temporal
 from headrace.explain import rows
 from headrace.explain.facts import Fact, in_order
 from headrace.explain.request import request
 from headrace.explain.runs import Runs, runs
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store import away
+from headrace.store.engine import engine_of
+from headrace.temporal_refusals import why
 from schemas.command import COMMAND
 from schemas.errors import bounded
 
@@ -29,7 +33,7 @@ async def explain(settings: Settings, event_id: UUID, domains: list[str]) -> lis
     """All that is known, by time. Raises nothing that a place raises."""
     (kept, no_rows), (ran, no_runs) = await asyncio.gather(
         _ask("database", settings.database_url.rsplit("@", 1)[-1], _rows(settings, event_id)),
-        _ask("temporal", settings.temporal_address, _runs(settings, event_id, domains)),
+        _ask("temporal", temporal.address(settings), _runs(settings, event_id, domains)),
     )
     kept, ran = kept or [], ran or Runs()
     # Where the record is, the ledger knows, or the run, or the dead letter.
@@ -52,14 +56,16 @@ async def _ask(name: str, address: str, work: Coroutine[Any, Any, T]) -> tuple[T
         async with asyncio.timeout(_SECONDS):
             return await work, None
     except TimeoutError:
-        why = f"no answer within {_SECONDS:g} s"
+        said = f"no answer within {_SECONDS:g} s"
+    except RPCError as error:
+        said = why(error)
     except Exception as error:  # noqa: BLE001 - whatever a client raises, the place does not answer
-        why = bounded(str(getattr(error, "orig", None) or error) or repr(error), 300)
-    return None, Fact(None, "not_asked", name, {"address": address, "why": why})
+        said = away.why(error) if name == "database" else bounded(str(error) or repr(error), 300)
+    return None, Fact(None, "not_asked", name, {"address": address, "why": said})
 
 
 async def _rows(settings: Settings, event_id: UUID) -> list[Fact]:
-    database = engine(settings.database_url)
+    database = engine_of(settings)
     try:
         file = database.url.database
         if database.dialect.name == "sqlite" and not Path(file or "").exists():  # noqa: ASYNC240 - one stat; connecting would make it

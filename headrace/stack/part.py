@@ -17,7 +17,8 @@ from headrace.stack.state import Kind
 OK = 200
 # Variables of the user's shell that would change what a part does, or send a service to another Temporal than the embedded one.
 PART_FOREIGN = ("TEMPORAL_", "HEADRACE_", "AWS_", "WEED_", "JAVA_", "JDK_", "_JAVA", "CLASSPATH", "KAFKA_", "LOG4J_", "XDG_")
-SERVICE_FOREIGN = ("TEMPORAL_", "HEADRACE_KAFKA_")
+# Versioned workers too: the embedded stack sets no version current, and its runs would wait.
+SERVICE_FOREIGN = ("TEMPORAL_", "HEADRACE_KAFKA_", "HEADRACE_WORKER_DEPLOYMENT")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from headrace.store.engine import blocking
 
 T = TypeVar("T")
 
+# Not HEADRACE_DATABASE_STATEMENT_SECONDS: these statements find rows by their keys and take milliseconds, all records wait behind one
+# transaction, and who uses it tries again for ever. A lock or a server that is gone is to be noticed, and told, within seconds.
 _STATEMENT_SECONDS = 2.0
 _WORK_SECONDS = 8.0  # when the server itself does not answer; its own time-out above comes first otherwise
 

@@ -15,11 +15,12 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartiti
 from pydantic import ValidationError
 
 from headrace import kafka
+from headrace.references import References
 from headrace.settings import Settings
 from headrace.wire import Wire
 from notifier.reconcile.events import OpenEvent
 from schemas import headers
-from schemas.errors import Rejected
+from schemas.errors import Rejected, Transient
 from schemas.request import Accepted, OpenRequest
 
 _READ_SECONDS = 5.0
@@ -41,6 +42,7 @@ class Requests:
     def __init__(self, settings: Settings, wire: Wire) -> None:
         self._settings = settings
         self._wire = wire
+        self._references = References(settings)
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
         self._topics: dict[str, set[TopicPartition]] = {}
@@ -49,6 +51,7 @@ class Requests:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._references.close()
         if self._consumer is not None:
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(self._consumer.stop(), 5)
@@ -65,11 +68,8 @@ class Requests:
             raise KafkaTimeoutError(f"{event.topic} is not read within {_READ_SECONDS:g} s") from error
         if record is None:
             return None
-        try:
-            value = (await self._wire.decode(record.value)).value
-        except Rejected:
-            return None
-        if value.get("event_id") not in (event.event_id, str(event.event_id)):
+        value = await self._value(record)
+        if value is None or value.get("event_id") not in (event.event_id, str(event.event_id)):
             return None  # the topic was made anew
         return Sender(
             user_id=str(value.get("user_id", "")),
@@ -77,6 +77,17 @@ class Requests:
             key=record.key,
             traceparent=headers.traceparent(record.headers),
         )
+
+    async def _value(self, record: ConsumerRecord) -> dict[str, Any] | None:
+        """None for one that cannot be read. Of a value in S3 that is not to be had now, what the headers say: nobody waits for S3."""
+        try:
+            found = await self._references.value(record)
+        except (Rejected, Transient):
+            return {"event_id": headers.ce_id(record.headers)}
+        try:
+            return (await self._wire.decode(found)).value
+        except Rejected:
+            return None
 
     async def _record(self, event: OpenEvent) -> ConsumerRecord | None:
         consumer = await self._started()

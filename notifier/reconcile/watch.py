@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 
 from headrace import schedules
 from headrace.figures import open_events
+from headrace.store.away import why
 from schemas import names
 from schemas.errors import bounded
 
@@ -66,7 +67,7 @@ async def _measure(database: AsyncEngine) -> None:
     try:
         found = await open_events(database)
     except (SQLAlchemyError, OSError) as error:
-        log.warning("open_events_not_counted", error=bounded(str(getattr(error, "orig", error)), 300))
+        log.warning("open_events_not_counted", error=why(error))
         return
     OPEN.set(found.open)
     UNRECONCILED.set(found.unreconciled)

@@ -8,7 +8,6 @@ cd "$(dirname "$0")/../.."
 docker tag postgres:17 postgres:17.6
 docker tag chrislusf/seaweedfs:latest chrislusf/seaweedfs:4.48
 docker tag prom/prometheus:latest prom/prometheus:v3.5.0
-docker tag temporalio/temporal:latest temporalio/temporal:1.9.1
 
 registry=apicurio/apicurio-registry:3.3.3
 if ! docker image inspect "$registry" >/dev/null 2>&1; then

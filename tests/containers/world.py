@@ -12,12 +12,11 @@ from pathlib import Path
 from testcontainers.core.network import Network
 
 from headrace.settings import Settings
-from tests.containers.box import SERVICE, WORKERS, Box, free_port, pinned
+from tests.containers.box import COMPOSE, ROOT, SERVICE, WORKERS, Box, free_port, pinned
 
-TEMPORAL = "temporalio/temporal:1.9.1"
-"""The server on one SQLite file: what these tests need of Temporal is the same as with PostgreSQL, which the compose project runs it on."""
-KEY, SECRET, PASSWORD = "headrace-tests", "a-secret-of-the-tests", "another-secret"
-KAFKA, POSTGRES, S3 = "kafka:19092", "postgres", "http://s3:8333"
+KEY, SECRET, PASSWORD, TEMPORALS = "headrace-tests", "a-secret-of-the-tests", "another-secret", "temporals-own-secret"
+KAFKA, S3, DATABASE = "kafka:19092", "http://s3:8333", f"postgresql+asyncpg://headrace:{PASSWORD}@{{}}/headrace"
+DEPLOY = ROOT / "deploy"
 
 
 @dataclass
@@ -56,8 +55,7 @@ async def world(network: Network, folder: Path) -> AsyncIterator[World]:
     made = World(network, _settings(free_port(), free_port(), free_port(), free_port()), _secrets(folder))
     try:
         await _parts(made)
-        setup = await made.start(made.service("setup"))
-        assert await setup.ended() == 0, await setup.log()
+        await _ends_well(await made.start(made.service("setup")))
         services = [made.service(name) for name in ("ingress", "ingress", "notifier", "notifier")]
         services.append(made.service("workers", "--domain", "image", image=WORKERS))
         for box in services:
@@ -72,17 +70,19 @@ async def _parts(made: World) -> None:
     s = made.settings
     kafka, temporal = int(s.kafka_bootstrap_servers.rpartition(":")[2]), int(s.temporal_address.rpartition(":")[2])
     s3, postgres = int((s.s3_endpoint_url or "").rpartition(":")[2]), int(s.database_url.rpartition(":")[2].partition("/")[0])
-    for box in (
-        _kafka(made.network, kafka),
-        _postgres(made.network, postgres),
-        _temporal(made.network, temporal),
-        _s3(made.network, s3),
-    ):
+    for box in (_kafka(made.network, kafka), _postgres(made, postgres), _s3(made.network, s3)):
         await made.start(box)
-    await made.boxes["kafka"].answers(19092)
     await made.boxes["postgres"].answers(5432)
+    await _ends_well(await made.start(_tools(made, "schema")))
+    await made.start(_temporal(made, temporal))
     await made.boxes["temporal"].answers(7233)
+    await _ends_well(await made.start(_tools(made, "namespace").environment(TEMPORAL_ADDRESS="temporal:7233")))
+    await made.boxes["kafka"].answers(19092)
     await made.boxes["s3"].answers(8333)
+
+
+async def _ends_well(box: Box) -> None:
+    assert await box.ended() == 0, await box.log()
 
 
 def _settings(kafka: int, temporal: int, s3: int, postgres: int) -> Settings:
@@ -94,14 +94,16 @@ def _settings(kafka: int, temporal: int, s3: int, postgres: int) -> Settings:
             "s3_endpoint_url": f"http://127.0.0.1:{s3}",
             "s3_access_key_id": KEY,
             "s3_secret_access_key": SECRET,
-            "database_url": f"postgresql+asyncpg://postgres:{PASSWORD}@127.0.0.1:{postgres}/postgres",
+            "database_url": DATABASE.format(f"127.0.0.1:{postgres}"),
         }
     )
 
 
 def _secrets(folder: Path) -> Path:
     secrets = {
-        "headrace_database_url": f"postgresql+asyncpg://postgres:{PASSWORD}@{POSTGRES}/postgres",
+        "headrace_database_url": DATABASE.format("postgres"),
+        "headrace_postgres_password": PASSWORD,
+        "temporal_postgres_password": TEMPORALS,
         "headrace_s3_access_key_id": KEY,
         "headrace_s3_secret_access_key": SECRET,
     }
@@ -137,14 +139,23 @@ def _kafka(network: Network, port: int) -> Box:
     )
 
 
-def _postgres(network: Network, port: int) -> Box:
-    return Box(network, "postgres", pinned("postgres"), shm_size="128m").port(5432, port).environment(POSTGRES_PASSWORD=PASSWORD)
+def _postgres(made: World, port: int) -> Box:
+    box = Box(made.network, "postgres", pinned("postgres"), ["postgres", "-c", "max_connections=300"], shm_size="128m")
+    box.file(DEPLOY / "postgres" / "init.sh", "/docker-entrypoint-initdb.d/init.sh").file(made.secrets, "/run/secrets")
+    return box.port(5432, port).environment(POSTGRES_PASSWORD=PASSWORD)
 
 
-def _temporal(network: Network, port: int) -> Box:
-    options = ("--db-filename", "/tmp/temporal.db", "--sqlite-pragma", "journal_mode=wal")  # noqa: S108 - the container's
-    command = ["server", "start-dev", "--headless", "--ip", "0.0.0.0", "--log-level", "error", *options]  # noqa: S104 - the container's
-    return Box(network, "temporal", TEMPORAL, command).port(7233, port)
+def _tools(made: World, script: str) -> Box:
+    """One of the steps that docker-compose.yml takes before Temporal can be used."""
+    box = Box(made.network, script, pinned(f"temporal-{script}"), entrypoint=["/bin/sh", f"/deploy/{script}.sh"])
+    return box.file(DEPLOY / "temporal", "/deploy").file(made.secrets, "/run/secrets")
+
+
+def _temporal(made: World, port: int) -> Box:
+    box = Box(made.network, "temporal", pinned("temporal"), entrypoint=["/bin/sh", "/deploy/server.sh"])
+    box.file(DEPLOY / "temporal", "/deploy").file(made.secrets, "/run/secrets")
+    given = {**COMPOSE["services"]["temporal"]["environment"], "DYNAMIC_CONFIG_FILE_PATH": "/deploy/dynamic.yml"}
+    return box.port(7233, port).environment(**{name: str(value) for name, value in given.items()})
 
 
 def _s3(network: Network, port: int) -> Box:

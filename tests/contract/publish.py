@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas import codec
 from schemas.catalog import AVRO, read_schema, versions
-from schemas.codec import Schema
+from schemas.codec import Schema, meaning
 from tests.support.records import MODELS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -43,13 +43,6 @@ _EXAMPLE_OF = {
 
 def current() -> list[Path]:
     return sorted(AVRO.glob("*/*.avsc"))
-
-
-def meaning(schema: Any) -> Any:
-    """A schema's JSON without its docs: they may change at any time, anything else is a new version."""
-    if isinstance(schema, dict):
-        return {key: meaning(value) for key, value in schema.items() if key != "doc"}
-    return [meaning(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def is_published(path: Path) -> bool:

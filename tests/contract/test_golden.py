@@ -12,8 +12,8 @@ from headrace.wire import Wire
 from schemas import codec
 from schemas.catalog import AVRO, Catalog, read_schema, shipped, versions
 from schemas.codec import Schema
+from schemas.compatibility import obstacles
 from tests.contract import publish
-from tests.support.avro_compatibility import obstacles
 from tests.support.records import MODELS
 
 CURRENT = publish.current()

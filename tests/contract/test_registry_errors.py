@@ -15,9 +15,14 @@ import pytest_asyncio
 from aiohttp import web
 
 from headrace.registry import Registry
+from headrace.wire import Wire
+from ingress.rejection import Receipt, Rejections
+from schemas.catalog import Catalog, shipped
 from schemas.codec import Schema
 from schemas.errors import Reason, Rejected, Transient
+from schemas.topics import Topics
 from tests.support.eventually import eventually
+from tests.support.messages import RECORD, completion
 
 SCHEMA = Schema('{"type": "record", "name": "acme.R", "fields": [{"name": "n", "type": "long"}]}')
 GOOD = {"schema": SCHEMA.text}
@@ -95,7 +100,8 @@ async def test_an_answer_that_says_nothing_about_the_record_waits(
     registry: Registry, stub: Stub, status: int, body: Any, todo: str
 ) -> None:
     stub.answer(status, body)
-    for call in (registry.schema(1), registry.register("s", SCHEMA)):
+    calls = (registry.schema(1), registry.register("s", SCHEMA), registry.add("s", SCHEMA), registry.versions("s"), registry.level("s"))
+    for call in calls if status == 200 else (*calls, registry.set_level("s", "NONE")):
         with pytest.raises(Transient, match=f"answers {status} ") as caught:
             await call
         assert todo in str(caught.value)
@@ -112,6 +118,15 @@ async def test_only_40403_says_that_an_id_is_unknown_and_it_may_be_known_later(r
     assert caught.value.reason is Reason.UNKNOWN_SCHEMA
     stub.answer(200, GOOD)
     assert (await registry.schema(1)).fingerprint == SCHEMA.fingerprint
+
+
+async def test_what_is_there_is_looked_up_and_registered_only_when_it_is_not(registry: Registry, stub: Stub) -> None:
+    stub.answer(404, {"error_code": 40403, "message": "Schema not found"})
+    with pytest.raises(Transient, match="answers 404 "):
+        await registry.register("s", SCHEMA)
+    stub.answer(200, {**GOOD, "id": 7})
+    assert [await registry.register("s", SCHEMA) for _ in range(3)] == [7, 7, 7]
+    assert [path for _, path, _ in stub.asked] == ["/subjects/s", "/subjects/s/versions", "/subjects/s"]
 
 
 @pytest.mark.parametrize("status", [409, 422])
@@ -139,6 +154,14 @@ async def test_a_schema_that_cannot_be_used_is_rejected(registry: Registry, stub
     with pytest.raises(Rejected, match=message) as caught:
         await registry.schema(1)
     assert caught.value.reason is Reason.UNKNOWN_SCHEMA
+
+
+async def test_a_receipt_whose_schema_is_refused_waits_and_does_not_end_the_process(registry: Registry, stub: Stub) -> None:
+    stub.answer(409, {"error_code": 409, "message": "incompatible"})
+    told: Any = completion()
+    rejections = Rejections(None, Wire(Catalog(shipped()), registry), Topics())
+    with pytest.raises(Transient, match=r"refuses .*ImageGenerationCompleted under the subject image\.completions-"):
+        await rejections.send(Receipt("image.completions", RECORD, told, None, []))
 
 
 async def test_a_registry_that_hangs_is_away(stub: Stub) -> None:
@@ -213,9 +236,11 @@ async def test_a_path_in_the_url_is_kept_and_a_subject_is_quoted(stub: Stub, end
     try:
         await client.schema(1)
         await client.register("a/b ü?", SCHEMA)
+        await client.add("a/b ü?", SCHEMA)
     finally:
         await client.close()
-    assert [path for _, path, _ in stub.asked] == ["/apis/ccompat/v7/schemas/ids/1", "/apis/ccompat/v7/subjects/a%2Fb%20%C3%BC%3F/versions"]
+    below = [path.removeprefix("/apis/ccompat/v7/") for _, path, _ in stub.asked]
+    assert below == ["schemas/ids/1", "subjects/a%2Fb%20%C3%BC%3F", "subjects/a%2Fb%20%C3%BC%3F/versions"]
 
 
 async def test_key_and_secret_are_sent_and_appear_in_no_text(stub: Stub, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from ingress.consumer import Bounds, Consumer
 from ingress.lanes import Lanes
 from ingress.ledger import Claim, Ledger
 from ingress.pipeline import Work
+from ingress.room import Room
 from tests.support.eventually import eventually
 
 PARTITION = TopicPartition("t", 0)
@@ -46,13 +47,13 @@ class NothingStops:
 async def test_a_record_given_up_before_its_first_step_does_not_block_its_key_for_ever() -> None:
     """A rebalance in the moment between fetching and the task's first step: the task is cancelled and its code never runs."""
     handler = InLanes()
-    consumer = Consumer(None, ["t"], handler, NothingStops(), Bounds(records=100, bytes=1000, drain_seconds=1.0))
+    consumer = Consumer(None, ["t"], handler, NothingStops(), Bounds(records=100, drain_seconds=1.0), room := Room(1000, 25))
     record = SimpleNamespace(offset=0, key=b"k", value=b"v", timestamp=0)
     consumer._take(0, {PARTITION: [record]})
     consumer._epoch = 1
     await consumer._drain()
     assert len(handler.lanes) == 0
-    assert consumer._bytes == 0
+    assert room.used == 0
 
     consumer._take(1, {PARTITION: [record]})
     async with asyncio.timeout(5):

@@ -80,7 +80,7 @@ async def test_an_intermediate_that_is_gone_fails_for_good(objects: S3Objects, t
 @pytest.mark.parametrize(
     ("bucket", "wrong", "code", "final"),
     [
-        (None, {"s3_secret_access_key": SecretStr("wrong")}, "StorageUnavailable", False),
+        (None, {"s3_secret_access_key": SecretStr("wrong")}, "StorageRefused", False),
         (None, {"s3_endpoint_url": "http://127.0.0.1:1"}, "StorageUnavailable", False),
         ("open-data", {"s3_secret_access_key": SecretStr("wrong")}, "DatasetAccessDenied", True),
     ],

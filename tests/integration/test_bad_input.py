@@ -72,6 +72,9 @@ BAD = {
     "one byte": Bad(b"\xc3", "undecodable", "1 bytes starting with c3"),
     "unknown fingerprint": Bad(b"\xc3\x01" + bytes(8) + b"body", "unknown_schema", "the fingerprint 0000000000000000"),
     "schema id without a registry": Bad(b"\x00\x00\x00\x00\x07body", "unknown_schema", "HEADRACE_SCHEMA_REGISTRY_URL"),
+    "schema in a header": Bad(
+        value(), "undecodable", "__value_schema_id, and Headrace", headers=[("__value_schema_id", b"\x01" + bytes(16))]
+    ),
     "trailing bytes": Bad(value() + b"\x00", "undecodable", "1 bytes follow the end"),
     "truncated": Bad(value()[:-3], "undecodable", "not a headrace.image.ImageGenerationRequested"),
     "not a request": Bad(framed(COMPLETED, "headrace.image.ImageGenerationCompleted"), "unroutable", "no route is for the record"),

@@ -84,14 +84,14 @@ async def test_another_object_under_the_key_is_not_passed_off_as_the_picture(sto
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "code"),
     [
-        {"s3_endpoint_url": "http://127.0.0.1:1"},
-        {"s3_secret_access_key": SecretStr("wrong")},
+        ({"s3_endpoint_url": "http://127.0.0.1:1"}, "StorageUnavailable"),
+        ({"s3_secret_access_key": SecretStr("wrong")}, "StorageRefused"),
     ],
     ids=["away", "bad key"],
 )
-async def test_an_s3_that_refuses_or_is_away_is_tried_again(settings: Settings, wrong: dict[str, object]) -> None:
+async def test_an_s3_that_refuses_or_is_away_is_tried_again(settings: Settings, wrong: dict[str, object], code: str) -> None:
     changed = settings.model_copy(update=wrong)
     client = s3.client(changed)
     try:
@@ -99,4 +99,4 @@ async def test_an_s3_that_refuses_or_is_away_is_tried_again(settings: Settings, 
             await S3Images(client, changed.s3_bucket, 60).put(KEY, DATA, "image/png", SHA256)
     finally:
         client.close()
-    assert (raised.value.type, raised.value.non_retryable) == ("StorageUnavailable", False)
+    assert (raised.value.type, raised.value.non_retryable) == (code, False)

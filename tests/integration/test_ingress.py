@@ -22,7 +22,7 @@ from headrace import kafka, setup, temporal
 from headrace.settings import Settings
 from ingress.decode import Event
 from ingress.errors import NotSetUp
-from ingress.start import Starter
+from ingress.start import Sizes, Starter
 from schemas.errors import Transient
 from schemas.ids import workflow_id
 from schemas.models import REQUESTS
@@ -30,7 +30,7 @@ from schemas.routes import load_routes
 from schemas.topics import Topics
 from tests.support import ingress
 from tests.support.eventually import eventually
-from tests.support.ingress import fields, framed
+from tests.support.ingress import all_disposed, fields, framed, send
 
 
 @pytest_asyncio.fixture
@@ -38,17 +38,6 @@ async def ready(settings: Settings) -> Settings:
     """The test's own topics, tables and bucket."""
     await setup.run(settings, lambda _: None)
     return settings
-
-
-async def send(settings: Settings, *values: bytes | None, key: bytes | None = b"key", partition: int | None = None) -> None:
-    topic = Topics(settings.topic_prefix).requests("image")
-    async with kafka.producer(settings, idempotent=True) as producer:
-        for each in values:
-            await producer.send_and_wait(topic, each, key=key, partition=partition)
-
-
-async def all_disposed(settings: Settings) -> bool:
-    return await ingress.lag(settings) == 0
 
 
 async def runs(client: Client, event_ids: set[UUID]) -> int:
@@ -238,7 +227,7 @@ async def test_a_start_that_is_never_answered_is_transient(ready: Settings) -> N
     port = quiet.sockets[0].getsockname()[1]
     try:
         client = await temporal.connect(ready.model_copy(update={"temporal_address": f"127.0.0.1:{port}"}), lazy=True)
-        starter = Starter(client, 0.5, 2**21)
+        starter = Starter(client, 0.5, Sizes(2**21, None))
         route = load_routes().find(ingress.REQUESTED)
         assert route is not None
         record = type("R", (), {"topic": "t", "partition": 0, "offset": 0, "key": None, "headers": (), "value": b""})()

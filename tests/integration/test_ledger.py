@@ -20,12 +20,12 @@ from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from headrace.figures import ledger_rows
+from headrace.figures import dead_letters_by_reason, ledger_rows
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
 from headrace.store.tables import LEDGER
-from ingress.ledger import Claim, Entry, Ledger
+from ingress.ledger import Burial, Claim, Entry, Ledger
 from tests.support import postgres
 from tests.support.eventually import eventually
 
@@ -399,3 +399,13 @@ async def test_the_error_of_a_locked_file_is_not_a_bug_of_ours(store: AsyncEngin
     async with _write_locked(store):
         with pytest.raises((OperationalError, StatementError)):
             await write()
+
+
+async def test_dead_letters_are_counted_by_their_reason(store: AsyncEngine, database_url: str) -> None:
+    buried = [
+        Burial("t", 0, offset, None, reason, "m", "t.dlq", 0, offset, None) for offset, reason in enumerate(("invalid", "invalid", "x"))
+    ]
+    async with Ledger(store) as ledger:
+        await asyncio.gather(*(ledger.bury(burial) for burial in buried))
+        await ledger.bury(buried[0])  # dead-lettered again after a crash
+    assert await dead_letters_by_reason(Settings(database_url=database_url)) == {"invalid": 2, "x": 1}

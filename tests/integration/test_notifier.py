@@ -191,7 +191,7 @@ async def test_completion_outside_avros_ranges_fails_for_good(notifier: Notifier
 async def test_database_without_tables_is_tried_again_and_names_no_values(settings: Settings) -> None:
     bare = engine(settings.database_url)
     async with process(settings, bare) as notifier:
-        with pytest.raises(ApplicationError, match=r"the database does not answer: no such table: \w+$") as caught:
+        with pytest.raises(ApplicationError, match=r"the database does not answer: no such table: \w+; is it set up[^\n]*$") as caught:
             await notifier.update_history(update_history(prompt="secret"))
     await bare.dispose()
     assert not caught.value.non_retryable

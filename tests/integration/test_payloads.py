@@ -13,8 +13,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import structlog
 from aiohttp import web
 from google.protobuf import json_format
+from pydantic import SecretStr
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -25,6 +27,11 @@ from headrace import codec_server, setup, temporal
 from headrace.encryption import Encryption, UnknownKey, parse_keys
 from headrace.payloads import converter
 from headrace.settings import Settings, SettingsError
+from schemas.ids import workflow_id
+from schemas.topics import Topics
+from tests.support import ingress
+from tests.support.eventually import eventually
+from tests.support.ingress import fields, framed
 
 OLD, NEW = (f"{name}:{base64.b64encode(name.encode() * 16).decode()}" for name in ("k1", "k2"))
 SECRET = "a prompt that Temporal's operators may not read"
@@ -117,6 +124,26 @@ async def test_twenty_megabytes_go_round_and_the_history_stays_small(settings: S
     handle = await start(client, "x" * 20_000_000)
     assert len(await handle.result()) == 20_000_000
     assert len(await history_of(handle)) < 50_000
+
+
+async def test_an_s3_that_refuses_a_large_payload_holds_its_record_back_and_dead_letters_none(settings: Settings) -> None:
+    await setup.run(settings, lambda _: None)
+    refused = settings.model_copy(update={"payload_s3_bytes": 1024, "s3_secret_access_key": SecretStr("wr0ng-secret")})
+    event_id = uuid4()
+    await ingress.send(settings, framed(fields(event_id=event_id, prompt="A mill. " * 300)))
+    with structlog.testing.capture_logs() as said:
+        async with ingress.running(refused) as task:
+            await eventually(lambda: any(line["event"] == "record_waits" for line in said), timeout=30)
+            assert not task.done()
+    waits = next(str(line) for line in said if line["event"] == "record_waits")
+    assert "HEADRACE_S3_ACCESS_KEY_ID" in waits
+    assert "wr0ng-secret" not in waits
+    assert await ingress.lag(settings) == 1
+    async with ingress.running(settings.model_copy(update={"payload_s3_bytes": 1024})):
+        await eventually(lambda: ingress.all_disposed(settings), timeout=30)
+    described = await (await temporal.connect(settings)).get_workflow_handle(workflow_id("image", event_id)).describe()
+    assert described.workflow_type == "ImageGenerationWorkflow"
+    assert not await ingress.read_all(settings, Topics(settings.topic_prefix).requests("image") + ".dlq")
 
 
 async def test_the_codec_server_shows_what_the_ui_may_see_and_only_to_its_own_pages(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace import kafka, reading, setup, temporal
 from headrace.cli.replay import _ranges
+from headrace.references import References
 from headrace.replay import Outcome, Planned, Replay, committed
 from headrace.settings import Settings
 from headrace.store.insert import insert_once
@@ -51,7 +52,7 @@ async def accept(store: AsyncEngine, value: dict[str, Any], disposition: str) ->
 
 async def plan(settings: Settings, store: AsyncEngine, read_up_to: int) -> list[Planned]:
     reader = Reader(load_routes(), Topics(settings.topic_prefix), CATALOG.named(COMMAND))
-    replay = Replay(settings, Wire(CATALOG), reader, store, await temporal.connect(settings))
+    replay = Replay(settings, Wire(CATALOG), reader, store, await temporal.connect(settings), References(settings))
     wanted = await reading.ranges(settings, [request_topic(settings)])
     async with contextlib.aclosing(replay.plan(wanted, {TopicPartition(request_topic(settings), 0): read_up_to})) as chunks:
         return [planned async for chunk in chunks for planned in chunk]

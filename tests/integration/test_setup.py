@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -15,13 +16,18 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleOverlapPolicy, ScheduleSpec
 
 from headrace import kafka, s3, setup, temporal
+from headrace.cli.main import main
 from headrace.errors import SetupError
+from headrace.registry import Registry
 from headrace.schedules import SCHEDULES, upsert
-from headrace.settings import Settings
+from headrace.search_attributes import SEARCH_ATTRIBUTES
+from headrace.settings import Settings, SettingsError
 from headrace.store import migrate
 from headrace.store.engine import engine
+from schemas.codec import Schema
 from schemas.routes import load_routes
 from tests.support.eventually import eventually
+from tests.support.registry import Apicurio
 from tests.support.temporal_namespace import in_namespace_of_its_own
 
 CLOSED = "127.0.0.1:1"
@@ -78,7 +84,7 @@ async def test_setup_makes_what_is_missing_and_a_second_one_changes_nothing(sett
     client.close()
     connected = await temporal.connect(settings)
     assert (await connected.count_workflows("EventId = 'a' AND UserId = 'b' AND EventType = 'c'")).count == 0
-    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *setup.SEARCH_ATTRIBUTES, *SCHEDULES])
+    assert len(lines) == len([*topics, *dlqs, "tables", "bucket", *SEARCH_ATTRIBUTES, *SCHEDULES])
     assert [line for line in lines if "made" not in line] == []
 
     again: list[str] = []
@@ -157,13 +163,17 @@ async def test_topic_that_kafka_refuses_is_named(settings: Settings) -> None:
             {"database_url": "sqlite+aiosqlite:////proc/nowhere/x.db"},
             r"The database \(sqlite.*\) cannot be set up: .*HEADRACE_DATABASE_URL",
         ),
-        ({"database_url": "nonsense"}, r"HEADRACE_DATABASE_URL cannot be used"),
     ],
 )
 async def test_part_that_is_away_is_named_with_its_address_and_setting(settings: Settings, fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence) as caught:
         await setup.run(settings.model_copy(update=fields), lambda _: None)
     assert "hidden" not in str(caught.value)
+
+
+async def test_a_database_url_that_is_none_is_a_wrong_setting(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="HEADRACE_DATABASE_URL cannot be used"):
+        await setup.run(settings.model_copy(update={"database_url": "nonsense"}), lambda _: None)
 
 
 async def test_search_attribute_of_another_type_is_told(settings: Settings) -> None:
@@ -174,3 +184,44 @@ async def test_search_attribute_of_another_type_is_told(settings: Settings) -> N
     )
     with pytest.raises(SetupError, match=r"search attribute UserId that is no Keyword: .*--name UserId"):
         await setup.run(settings, lambda _: None)
+
+
+@pytest.mark.timeout(600)  # the first run fetches 158 MB
+async def test_a_registry_that_is_away_ends_the_command_with_4_and_one_that_refuses_with_1(
+    settings: Settings,
+    stack_environment: dict[str, str],
+    apicurio: Apicurio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A registry that is away, one that has what does not fit, and one that takes everything."""
+    for name, value in {**stack_environment, "HEADRACE_STATE_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    for field in ("topic_prefix", "s3_bucket", "database_url", "routes_file"):
+        monkeypatch.setenv(f"HEADRACE_{field.upper()}", str(getattr(settings, field)))
+
+    async def end(url: str) -> tuple[int, str]:
+        monkeypatch.setenv("HEADRACE_SCHEMA_REGISTRY_URL", url)
+        code = await asyncio.to_thread(main, ["setup"])
+        said = capsys.readouterr()
+        assert "hunter2" not in said.out + said.err
+        return int(code), said.out + said.err
+
+    subject = f"{settings.topic_prefix}history-headrace.history.HistoryRecorded"
+    code, said = await end(f"http://me:hunter2@{CLOSED}/registry")
+    assert code == 4
+    assert f"The schema registry (http://{CLOSED}/registry) cannot be set up" in said
+    registry = Registry(apicurio.url)
+    theirs = Schema('{"type": "record", "name": "HistoryRecorded", "namespace": "headrace.history", "fields": []}')
+    await registry.add(subject, theirs)
+    code, said = await end(apicurio.url)
+    assert code == 1
+    assert f"{subject}: headrace.history.HistoryRecorded is not FULL_TRANSITIVE with version 1 there" in said
+    async with httpx.AsyncClient(base_url=apicurio.url) as http:
+        (await http.delete(f"/subjects/{subject}")).raise_for_status()
+    code, said = await end(apicurio.url)
+    assert code == 0
+    assert f"schema {subject}: made, ID" in said
+    assert await registry.level(subject) == "FULL_TRANSITIVE"
+    await registry.close()

@@ -71,3 +71,37 @@ def test_one_that_is_cancelled_while_it_waits_lets_the_next_one_by(entering: lis
         return passed
 
     assert asyncio.run(run()) >= len(entering) - 1
+
+
+@given(LANES, st.integers(0, 2**32))
+def test_one_that_leaves_some_of_its_lanes_holds_nobody_back_there(entering: list[list[str]], seed: int) -> None:
+    lanes, chance = Lanes(), random.Random(seed)  # noqa: S311 - draws of a test
+    names = {number: list(each) for number, each in enumerate(entering)}
+    waiting: dict[int, Turn] = {number: lanes.enter(each) for number, each in names.items()}
+    while waiting:
+        number = chance.choice(list(waiting))
+        if chance.random() < 0.5:
+            names[number] = [name for name in names[number] if chance.random() < 0.5]
+            waiting[number].keep(names[number])
+        else:
+            waiting.pop(number).leave()
+        for other, turn in waiting.items():
+            before = [each for each in waiting if each < other and set(names[each]) & set(names[other])]
+            assert turn.has_come == (not before)
+    assert len(lanes) == 0, "an empty lane takes no memory"
+
+
+@given(LANES)
+def test_one_that_waits_is_woken_when_it_leaves_the_lane_it_waits_in(entering: list[list[str]]) -> None:
+    async def run() -> None:
+        lanes = Lanes()
+        turns = [lanes.enter(names) for names in entering]
+        waits = [asyncio.create_task(turn.come()) for turn in turns]
+        await asyncio.sleep(0)
+        for turn in turns:
+            turn.keep([])
+        async with asyncio.timeout(5):
+            await asyncio.gather(*waits)
+        assert len(lanes) == 0
+
+    asyncio.run(run())

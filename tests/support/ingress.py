@@ -68,6 +68,18 @@ async def read_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
         await consumer.stop()
 
 
+async def send(settings: Settings, *values: bytes | None, key: bytes | None = b"key", partition: int | None = None) -> None:
+    """To the image domain's requests."""
+    topic = Topics(settings.topic_prefix).requests("image")
+    async with kafka.producer(settings, idempotent=True) as producer:
+        for each in values:
+            await producer.send_and_wait(topic, each, key=key, partition=partition)
+
+
+async def all_disposed(settings: Settings) -> bool:
+    return await lag(settings) == 0
+
+
 async def lag(settings: Settings) -> int:
     """Request records before which the group has not committed."""
     topic = Topics(settings.topic_prefix).requests("image")

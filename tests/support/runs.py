@@ -88,8 +88,7 @@ async def working(
     notifying = Worker(client, task_queue=names.QUEUE_NOTIFICATIONS, activities=[notifier.send, notifier.notify, notifier.record])
     async with contextlib.AsyncExitStack() as running:
         await running.enter_async_context(notifying)
-        slot = {"max_activities": slots} if slots else {}
-        for worker in build_workers(client, DOMAINS[domain], activities, [Observed(domain)], **slot):
+        for worker in build_workers(client, DOMAINS[domain], activities, [Observed(domain)], max_activities=slots or 32):
             await running.enter_async_context(worker)
         yield
 

@@ -58,10 +58,11 @@ Decide = Callable[[str, str], Answer | None]
 
 
 class TemporalProxy:
-    """Serves on a loopback port. `decide` is asked for each start and signal."""
+    """Serves on a loopback port, with `credentials` by TLS alone. `decide` is asked for each start and signal."""
 
-    def __init__(self, address: Callable[[], str]) -> None:
+    def __init__(self, address: Callable[[], str], credentials: grpc.ServerCredentials | None = None) -> None:
         self._address = address
+        self._credentials = credentials
         self._server: Any = None
         self._channel: Any = None
         self.decide: Decide = lambda _method, _workflow_id: None
@@ -72,7 +73,10 @@ class TemporalProxy:
         self._channel = grpc.aio.insecure_channel(self._address(), options=_OPTIONS)
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((_Handler(self._serve),))
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        if self._credentials is None:
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = self._server.add_secure_port("127.0.0.1:0", self._credentials)
         await self._server.start()
         return self
 

@@ -104,7 +104,7 @@ async def test_database_away_after_the_acknowledgement_does_not_send_twice() -> 
     gate.open.set()
     once = OnceProducer(gate)
     ledger.error = OperationalError("INSERT prompt", {"prompt": "secret"}, Exception("database is locked"))
-    with pytest.raises(ApplicationError, match=r"the database does not answer: database is locked$") as caught:
+    with pytest.raises(ApplicationError, match=r"the database does not answer: database is locked; ") as caught:
         await once.publish(given, ledger.keep, silent)
     assert not caught.value.non_retryable
     ledger.error = None

@@ -23,3 +23,9 @@ def test_a_value_that_the_model_refuses_is_told_with_its_line() -> None:
     line = '{"user_id": "ada", "category": "sql", "skill_level": "guru", "time_commitment_hours": 4}'
     with pytest.raises(CommandError, match=r"line 3 is no headrace\.learning\.LearningPathRequested: skill_level: .*'beginner'"):
         _request(route_called(load_routes(), "LearningPathRequested"), line, 3, None)
+
+
+def test_a_misspelt_field_is_refused_and_not_left_out() -> None:
+    line = '{"user_id": "ada", "category": "sql", "skill_level": "beginner", "time_commitment_hours": 4, "learning_stile": "visual"}'
+    with pytest.raises(CommandError, match=r"line 1 is no .*: learning_stile: Extra inputs are not permitted"):
+        _request(route_called(load_routes(), "LearningPathRequested"), line, 1, None)

@@ -18,7 +18,7 @@ GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
 
 def test_every_setting_is_in_the_readme_and_the_other_way_round() -> None:
     named = set(re.findall(r"`(HEADRACE_[A-Z0-9_]+)`", README)) - {"HEADRACE_STATE_DIR", "HEADRACE_SECRETS_DIR"}
-    aliased = {"openai_api_key", "openai_base_url", "huggingface_token", "temporal_address", "temporal_namespace"}
+    aliased = {"openai_api_key", "openai_base_url", "huggingface_token", "temporal_address", "temporal_namespace", "temporal_api_key"}
     assert named == {f"HEADRACE_{name.upper()}" for name in Settings.model_fields if name not in aliased}
 
 

@@ -75,11 +75,12 @@ def test_the_env_file_holds_the_addresses(state: StateFolder) -> None:
 
 
 def test_the_users_temporal_does_not_reach_the_parts_and_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("TEMPORAL_API_KEY", "TEMPORAL_TLS"):
+    for name in ("TEMPORAL_API_KEY", "TEMPORAL_TLS", "HEADRACE_WORKER_DEPLOYMENT"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("HEADRACE_TOPIC_PREFIX", "mine.")
     service, part = service_environment({"TEMPORAL_ADDRESS": "here"}), part_environment(tmp_path, tmp_path)
     assert "TEMPORAL_API_KEY" not in service
+    assert "HEADRACE_WORKER_DEPLOYMENT" not in service, "its runs would wait: nobody sets a version current there"
     assert service["TEMPORAL_ADDRESS"] == "here"
     assert service["HEADRACE_TOPIC_PREFIX"] == "mine."
     assert not [name for name in part if name.startswith(("TEMPORAL_", "HEADRACE_"))]

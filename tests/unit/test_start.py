@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from temporalio.service import RPCStatusCode
 
 from ingress.errors import Busy, NotSetUp, sort
-from ingress.start import fairness_key
+from ingress.start import Sizes, check_size, fairness_key
 from schemas.errors import Reason, Rejected, Transient
+from schemas.request import Accepted, OpenRequest
 
 PASSING = [status for status in RPCStatusCode if status.name not in ("INVALID_ARGUMENT", "NOT_FOUND", "OK")]
 
@@ -64,3 +69,28 @@ def test_a_fairness_key_fits_into_64_bytes(user_id: str) -> None:
 
 def test_two_long_users_do_not_share_a_fairness_key() -> None:
     assert fairness_key("x" * 100) != fairness_key("x" * 101)
+
+
+def accepted(text: str) -> Accepted[Any]:
+    request = OpenRequest.model_validate({"event_id": uuid4(), "user_id": "u", "requested_at": datetime.now(UTC), "text": text})
+    return Accepted[Any](request=request, origin=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "says"),
+    [
+        ("x" * 3000, Sizes(2000, None), "HEADRACE_PAYLOAD_S3_BYTES"),
+        ("\N{WATER WAVE}" * 700, Sizes(2000, None), "HEADRACE_PAYLOAD_S3_BYTES"),  # characters are not bytes
+        ("x" * 3000, Sizes(2000, 100_000), "HEADRACE_PAYLOAD_S3_BYTES"),  # too small for S3, too large for Temporal
+        ("\x01" * 9_000_000, Sizes(2000, 100_000), "52428800 are taken"),  # six bytes each
+    ],
+)
+def test_what_temporal_does_not_take_is_refused_before_it_is_asked(text: str, sizes: Sizes, says: str) -> None:
+    with pytest.raises(Rejected, match=says) as raised:
+        check_size(accepted(text), sizes)
+    assert raised.value.reason is Reason.TOO_LARGE
+
+
+def test_what_lies_in_s3_may_be_larger_than_temporal_takes() -> None:
+    assert check_size(accepted("x" * 100), Sizes(2000, None)) == 0
+    assert check_size(accepted("x" * 20_000_000), Sizes(2000, 1024)) > 20_000_000

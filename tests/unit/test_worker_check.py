@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ConfigDict
 from temporalio import workflow
 
 from headrace.lifecycle import Misconfigured
@@ -32,6 +33,14 @@ class Order(Request):
 
 
 class Narrow(Request):
+    model_config = ConfigDict(extra="forbid")
+
+    item: str
+
+
+class Frugal(Request):
+    """Leaves out what it does not need, as every model does unless it says otherwise."""
+
     item: str
 
 
@@ -77,6 +86,12 @@ class Unannotated:
 class Narrows:
     @workflow.run
     async def run(self, accepted: Accepted[Narrow]) -> None: ...
+
+
+@workflow.defn(name="OrderWorkflow")
+class IsFrugal:
+    @workflow.run
+    async def run(self, accepted: Accepted[Frugal]) -> None: ...
 
 
 @workflow.defn(name="OrderWorkflow")
@@ -129,7 +144,7 @@ def test_every_route_that_ships_is_served_by_the_workers_that_ship() -> None:
     assert [each.route for each in found if each.worker is None or each.completion is None] == []
 
 
-@pytest.mark.parametrize("run", [Orders, Plain, Continues])
+@pytest.mark.parametrize("run", [Orders, Plain, Continues, IsFrugal])
 def test_a_workflow_that_takes_what_the_ingress_gives_is_right(routes: Path, run: type) -> None:
     assert problems(routes, domains(run)) == {}
     check.hold(load_routes(routes), domains(run))

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from schemas.errors import FailureType, bounded
 from workers.analysis.activities import Stored
+from workers.storage import failed
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -98,9 +99,7 @@ class S3Objects:
         try:
             return await asyncio.to_thread(ask, stopped)
         except (BotoCoreError, ClientError) as error:
-            raise ApplicationError(
-                f"S3 bucket {self._bucket} does not answer as it must: {bounded(str(error), 300)}", type=FailureType.STORAGE_UNAVAILABLE
-            ) from error
+            raise failed(self._bucket, error) from error
         finally:
             stopped.set()  # a thread cannot be cancelled: it stops at its next piece
 

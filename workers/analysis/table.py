@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.exceptions import ApplicationError
 
+from headrace.store.away import why
 from headrace.store.insert import insert_once, upsert
 from headrace.store.tables import ANALYSES
 from schemas.errors import FailureType
@@ -37,5 +38,5 @@ class SqlAnalyses:
                 else:
                     await upsert(connection, ANALYSES, row)
         except (SQLAlchemyError, OSError) as error:
-            said = f"the database does not answer as it must: {type(error).__name__}"
+            said = f"the database does not answer as it must: {why(error)}"
             raise ApplicationError(said, type=FailureType.STORAGE_UNAVAILABLE) from error

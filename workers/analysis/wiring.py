@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from headrace import s3
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from workers.analysis.activities import AnalysisActivities, Limits
 from workers.analysis.processes import Processes
 from workers.analysis.storage import S3Objects
@@ -18,7 +18,7 @@ from workers.domain import Activities
 
 @contextlib.asynccontextmanager
 async def activities(settings: Settings) -> AsyncIterator[Activities]:
-    storage, database = s3.client(settings), engine(settings.database_url)
+    storage, database = s3.client(settings), engine_of(settings, "workers-analysis")
     processes = Processes(settings.analysis_processes, settings.analysis_memory_bytes)
     with workplaces() as folder:
         try:

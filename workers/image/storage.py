@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from temporalio.exceptions import ApplicationError
 
-from schemas.errors import FailureType, bounded
 from workers.image.activities import StoredObject
+from workers.storage import failed
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -58,6 +57,4 @@ class S3Images:
         try:
             return await asyncio.to_thread(ask)
         except (BotoCoreError, ClientError) as error:
-            raise ApplicationError(
-                f"S3 bucket {self._bucket} does not answer as it must: {bounded(str(error), 300)}", type=FailureType.STORAGE_UNAVAILABLE
-            ) from error
+            raise failed(self._bucket, error) from error

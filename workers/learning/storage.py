@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.exceptions import ApplicationError
 
+from headrace.store.away import why
 from headrace.store.insert import insert_once
 from headrace.store.tables import LEARNING_PATHS
-from schemas.errors import FailureType, bounded
+from schemas.errors import FailureType
 from workers.learning.logic import key
 from workers.learning.models import EarlierPath, SavedPath, SavePath
 
@@ -67,10 +68,7 @@ class SqlPaths:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             # Without the statement and its values.
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise ApplicationError(
-                f"the database does not answer: {bounded(str(cause) or type(cause).__name__, 300)}", type=FailureType.DATABASE_UNAVAILABLE
-            ) from error
+            raise ApplicationError(f"the database does not answer: {why(error)}", type=FailureType.DATABASE_UNAVAILABLE) from error
 
 
 def _category(name: str) -> str:

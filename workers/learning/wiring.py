@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from workers import openai_client
 from workers.domain import Activities
 from workers.learning.activities import Generator, LearningActivities, Resources
@@ -23,7 +23,7 @@ from workers.learning.storage import SqlPaths
 async def activities(settings: Settings) -> AsyncIterator[Activities]:
     curriculum = load()
     async with contextlib.AsyncExitStack() as opened:
-        database = engine(settings.database_url)
+        database = engine_of(settings, "workers-learning")
         opened.push_async_callback(database.dispose)
         generator = await _generator(settings, curriculum, opened)
         resources = await _resources(settings, curriculum, opened)

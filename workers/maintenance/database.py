@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.exceptions import ApplicationError
 
-from schemas.errors import FailureType, bounded
+from headrace.store.away import why
+from schemas.errors import FailureType
 
 
 @contextlib.contextmanager
@@ -17,8 +18,7 @@ def asking_the_database() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
         raise ApplicationError(
-            f"the database does not answer as it must: {bounded(str(cause) or type(cause).__name__, 300)}",
+            f"the database does not answer as it must: {why(error)}",
             type=FailureType.DATABASE_UNAVAILABLE,
         ) from error

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from temporalio.exceptions import ApplicationError
 
+from headrace.s3_refusals import code_refuses
 from schemas.errors import FailureType, bounded
 from schemas.objects import TEMPORARY
 from workers.maintenance.logic import Temporary
+from workers.storage import failed, refused
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -20,11 +22,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MISSING = ("404", "NoSuchKey", "NotFound")
-_REFUSED = ("403", "AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket")
 
 
 class Bucket:
-    """Raises `ApplicationError`: not to be tried again for what S3 refuses."""
+    """Raises `ApplicationError` (STORAGE_REFUSED, STORAGE_UNAVAILABLE)."""
 
     def __init__(self, client: S3Client, name: str) -> None:
         self.client = client
@@ -50,19 +51,7 @@ class Bucket:
         try:
             return await asyncio.to_thread(ask)
         except (BotoCoreError, ClientError) as error:
-            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-            raise self.failed(code, str(error)) from error
-
-    def failed(self, code: str, text: str) -> ApplicationError:
-        if code in _REFUSED:
-            return ApplicationError(
-                f"S3 does not permit it in the bucket {self.name}: {bounded(text, 300)}. Check its name, the keys and their policy",
-                type=FailureType.STORAGE_REFUSED,
-                non_retryable=True,
-            )
-        return ApplicationError(
-            f"S3 bucket {self.name} does not answer as it must: {bounded(text, 300)}", type=FailureType.STORAGE_UNAVAILABLE
-        )
+            raise failed(self.name, error) from error
 
 
 class TemporaryObjects:
@@ -92,5 +81,8 @@ class TemporaryObjects:
             lambda: self._bucket.client.delete_objects(Bucket=self._bucket.name, Delete={"Objects": keys, "Quiet": True})  # type: ignore[typeddict-item]
         )
         for error in answer.get("Errors", []):
-            if error.get("Code") not in _MISSING:
-                raise self._bucket.failed(error.get("Code", ""), f"{error.get('Key')}: {error.get('Code')}: {error.get('Message')}")
+            if (code := error.get("Code", "")) not in _MISSING:
+                said = bounded(f"{error.get('Key')}: {code}: {error.get('Message')}", 300)
+                if code_refuses(code):
+                    raise refused(self._bucket.name, said)
+                raise ApplicationError(f"S3 does not delete: {said}", type=FailureType.STORAGE_UNAVAILABLE)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from headrace import s3
 from headrace.settings import Settings, state_dir
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from workers.domain import Activities
 from workers.maintenance.activities import MaintenanceActivities
 from workers.maintenance.analytics import DailyAnalytics
@@ -19,7 +19,8 @@ from workers.maintenance.storage import Bucket, TemporaryObjects
 
 @contextlib.asynccontextmanager
 async def activities(settings: Settings) -> AsyncIterator[Activities]:
-    storage, database = s3.client(settings), engine(settings.database_url)
+    # Its statements are over whole days of history; its activities' own time-outs end them.
+    storage, database = s3.client(settings), engine_of(settings, "workers-maintenance", long_statements=True)
     bucket = Bucket(storage, settings.s3_bucket)
     try:
         yield MaintenanceActivities(

@@ -12,7 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from headrace.lifecycle import leave
 from headrace.settings import SettingsError, load
-from headrace.store.engine import engine
+from headrace.store.away import why
+from headrace.store.engine import engine_of
 from workers.transaction import accounts
 from workers.transaction.audit import audit
 
@@ -75,7 +76,7 @@ async def main() -> int:
     """The exit code, as `headrace`'s own."""
     arguments = _arguments()
     try:
-        database = engine(load().database_url)
+        database = engine_of(load(), long_statements=True)  # an audit reads all the books
     except SettingsError as error:
         _complain(str(error))
         return _USAGE
@@ -85,7 +86,7 @@ async def main() -> int:
         _complain(str(error))
         return _USAGE
     except (ApplicationError, SQLAlchemyError, OSError) as error:
-        text = error.message if isinstance(error, ApplicationError) else f"the database does not answer: {type(error).__name__}"
+        text = error.message if isinstance(error, ApplicationError) else f"the database does not answer: {why(error)}"
         _complain(f"{text}. Is HEADRACE_DATABASE_URL right, and has `headrace setup` been run?")
         return _UNREACHABLE
     finally:

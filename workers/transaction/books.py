@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio.exceptions import ApplicationError
 
+from headrace.store.away import why
 from headrace.store.insert import insert_once
 from headrace.store.tables import CREDIT_ACCOUNTS, CREDIT_ENTRIES, CREDIT_HOLDS, CREDIT_ORDERS, CREDIT_STEPS, CREDIT_STOCK
 from schemas.errors import FailureType
@@ -42,9 +43,7 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        raise ApplicationError(
-            f"the database does not answer as it must: {type(error).__name__}", type=FailureType.DATABASE_UNAVAILABLE
-        ) from error
+        raise ApplicationError(f"the database does not answer as it must: {why(error)}", type=FailureType.DATABASE_UNAVAILABLE) from error
 
 
 class Books:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from headrace.settings import Settings
-from headrace.store.engine import engine
+from headrace.store.engine import engine_of
 from workers.domain import Activities
 from workers.transaction.activities import TransactionActivities
 from workers.transaction.books import Books
@@ -14,7 +14,7 @@ from workers.transaction.books import Books
 
 @contextlib.asynccontextmanager
 async def activities(settings: Settings) -> AsyncIterator[Activities]:
-    database = engine(settings.database_url)
+    database = engine_of(settings, "workers-transaction")
     try:
         yield TransactionActivities(Books(database)).all()
     finally:

@@ -13,6 +13,11 @@ _PROMOTIONS = {
 }
 
 
+def incompatible(one: Any, other: Any) -> list[str]:
+    """Why two versions do not read each other (Confluent calls it FULL), one sentence each; empty when they do. Both are parsed."""
+    return [*obstacles(one, other), *obstacles(other, one)]
+
+
 def obstacles(writer: Any, reader: Any) -> list[str]:
     """Why not, one sentence each; empty when it can. Both are parsed by fastavro."""
     return _resolve(writer, reader, "", _named(writer, {}), _named(reader, {}))
@@ -31,10 +36,7 @@ def _named(schema: Any, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(writer: Any, reader: Any, at: str, writers: dict[str, Any], readers: dict[str, Any]) -> list[str]:  # noqa: PLR0911 - one for each rule
-    writer, reader = (
-        writers.get(writer, writer) if isinstance(writer, str) else writer,
-        (readers.get(reader, reader) if isinstance(reader, str) else reader),
-    )
+    writer, reader = _plain(writer, writers), _plain(reader, readers)
     if isinstance(writer, list):
         return [found for branch in writer for found in _resolve(branch, reader, at, writers, readers)]
     if isinstance(reader, list):
@@ -74,7 +76,12 @@ def _records(writer: Any, reader: Any, at: str, writers: dict[str, Any], readers
     return found
 
 
+def _plain(schema: Any, named: dict[str, Any]) -> Any:
+    """The type that a name stands for, or that lies in `{"type": ...}` once more."""
+    while isinstance(schema, dict) and not isinstance(schema["type"], str):
+        schema = schema["type"]
+    return named.get(schema, schema) if isinstance(schema, str) else schema
+
+
 def _kind(schema: Any) -> str:
-    kind = schema["type"] if isinstance(schema, dict) else schema
-    assert isinstance(kind, str)
-    return kind
+    return str(schema["type"] if isinstance(schema, dict) else schema)
