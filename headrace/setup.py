@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from headrace import kafka, s3, s3_refusals, search_attributes, subjects, temporal
+from headrace.errors import SetupError, SetupRefusedError
 from headrace.registry import NotPermitted, Registry, SchemaRefusedError
 from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
@@ -47,14 +48,6 @@ _NO_PLACE = 38
 _FENCED_SECONDS, _ASK_AGAIN_SECONDS = 30.0, 0.5
 
 Say = Callable[[str], None]
-
-
-class SetupError(Exception):
-    """A part could not be set up; the text names it, its address and the setting."""
-
-
-class SetupRefusedError(SetupError):
-    """The part answers, and does not take what is to be made: asking again gives the same answer."""
 
 
 async def run(settings: Settings, say: Say = print) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headrace.registry import Registry
 from headrace.settings import Settings
 from schemas import codec
 from schemas.catalog import Catalog
 from schemas.codec import Schema
 from schemas.errors import Reason, Rejected
+
+if TYPE_CHECKING:
+    from headrace.registry import Registry
 
 
 def subject(topic: str, record: str) -> str:
@@ -36,6 +38,11 @@ class Wire:
 
     @classmethod
     def of(cls, settings: Settings, catalog: Catalog) -> Wire:
+        if not settings.schema_registry_url:
+            return cls(catalog)
+        # Its HTTP client costs a command a tenth of a second, and most have no registry.
+        from headrace.registry import Registry
+
         return cls(catalog, Registry.of(settings))
 
     async def close(self) -> None:

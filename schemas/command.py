@@ -1,23 +1,15 @@
 """Commands: the record that asks for one, and the signal that it becomes."""
 
-from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import StringConstraints
 
 from schemas.errors import MAX_MESSAGE
+from schemas.names import Action
 from schemas.request import EventId, Model, Request
 
 COMMAND = "headrace.workflow.WorkflowCommandIssued"
-
-
-class Action(StrEnum):
-    """What a run is told to do: the record's `command`, and the name of the signal. Runs in flight rest on them: never renamed."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    CANCEL = "cancel"
 
 
 class WorkflowCommandIssued(Request):

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 MAX_MESSAGE = 1000
 """Characters of text from outside that a payload, a header or a log may carry."""
+MAX_REDRIVES = 5
+"""A dead letter that was sent again so often is parked: one that comes back every time would go round for ever."""
 
 
 def bounded(text: str, limit: int = MAX_MESSAGE) -> str:

@@ -1,4 +1,6 @@
-"""Names that Temporal keeps: task queues, workflows and activities of the notifier, search attributes. Runs rest on them: never renamed."""
+"""Names that Temporal keeps: task queues, workflows, activities, signals, search attributes. Runs rest on them: never renamed."""
+
+from enum import StrEnum
 
 QUEUE_NOTIFICATIONS = "project-ai-notifications"
 QUEUE_HIGH_PRIORITY = "project-ai-high-priority"
@@ -33,3 +35,11 @@ RERUN_WORKFLOW = "RerunFailedWorkflow"
 RERUN_FAILED_RUNS = "rerun_failed_runs"
 QUERY_PROGRESS = "progress"
 """Of both."""
+
+
+class Action(StrEnum):
+    """What a run is told to do: the `command` of the record that asks for it, and the name of the signal."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"

@@ -9,10 +9,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
+from schemas.errors import MAX_REDRIVES
 from schemas.request import Model
-
-MAX_REDRIVES = 5
-"""A record that was sent again so often is parked: one that comes back every time would go round for ever."""
 
 
 class Range(Model):

@@ -27,7 +27,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == CONTAINERS and not any(path.is_relative_to(CONTAINERS) for path in named) else None
 
 
-pytest_plugins = ["tests.support.databases", "tests.support.registry", "tests.support.runs", "tests.support.secure_postgres"]
+pytest_plugins = [
+    "tests.support.databases",
+    "tests.support.messages",
+    "tests.support.registry",
+    "tests.support.runs",
+    "tests.support.secure_postgres",
+]
 
 
 @pytest_asyncio.fixture(scope="session")

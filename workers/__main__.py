@@ -80,6 +80,7 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
     async with health.serve(settings, lambda: running), contextlib.AsyncExitStack() as opened:
         opened.enter_context(contextlib.suppress(Stopped))
         client = await until_there("temporal", lambda: temporal.entered(settings, runtime=runtime), stop)
+        started: list[Worker] = []
         chosen = {name: domain for name, domain in domains.items() if only in (None, name)}
         if any(domain.tables for domain in chosen.values()):
             await until_there("database", lambda: _tables(settings), stop)
@@ -88,10 +89,13 @@ async def serve(settings: Settings, stop: asyncio.Event, only: str | None = None
             deployment, slots = versions.deployment(settings, name), domain.max_activities(settings)
             for worker in build_workers(client, domain, activities, [Observed(name)], max_activities=slots, deployment=deployment):
                 await opened.enter_async_context(worker)
+                started.append(worker)
                 log.info("worker_started", queue=worker.task_queue, version=deployment and deployment.version.to_canonical_string())
         running = True
         await stop.wait()
         running = False
+        # Side by side: each gives its activities `_GRACE`, and all of them together have no more.
+        await asyncio.gather(*(worker.shutdown() for worker in started))
 
 
 async def _tables(settings: Settings) -> None:

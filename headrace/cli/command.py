@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.produce import opened
 from headrace.settings import Settings
-from schemas.command import Action, WorkflowCommandIssued
+from schemas.command import WorkflowCommandIssued
+from schemas.names import Action
 from schemas.request import what_is_wrong
 from schemas.routes import load_routes
 

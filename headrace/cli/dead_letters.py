@@ -15,6 +15,7 @@ from pydantic_core import to_jsonable_python
 from headrace import reading
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.parts import opened_database, opened_wire
+from headrace.cli.printing import printable
 from headrace.dead_letters import DeadLetter, Fate, dead_letters, fates, read_letter
 from headrace.references import References
 from headrace.settings import Settings
@@ -142,11 +143,6 @@ def line(letter: DeadLetter, fate: Fate) -> str:
     dead = letter.buried
     told = f"{printable(dead.reason):<20}  {printable(bounded(dead.message, 120))}" if dead else "no dead letter of Headrace"
     return f"{letter.time:%Y-%m-%d %H:%M:%S}  {place_of(letter)}  {letter.event_id or '-'}  {state}{told}"
-
-
-def printable(text: str) -> str:
-    """Without what would move a terminal's cursor: dead letters hold what strangers have sent."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _place(text: str) -> Range:

@@ -8,8 +8,7 @@ from uuid import UUID
 import typer
 
 from headrace.cli.running import Json, loaded, run_command
-from schemas.errors import Reason
-from schemas.redrive import MAX_REDRIVES
+from schemas.errors import MAX_REDRIVES, Reason
 
 app = typer.Typer(help="The dead letters: see them, and send them again.", no_args_is_help=True)
 

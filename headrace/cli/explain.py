@@ -9,8 +9,8 @@ from uuid import UUID
 
 from pydantic_core import to_jsonable_python
 
-from headrace.cli.dead_letters import printable
 from headrace.cli.errors import CommandError, Exit
+from headrace.cli.printing import printable
 from headrace.explain.asking import PLACES, explain, unasked
 from headrace.explain.facts import Fact, known
 from headrace.settings import Settings

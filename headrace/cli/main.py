@@ -17,8 +17,7 @@ from headrace.cli.dlq import app as dlq_app
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.running import Json, loaded, run_command, sentences
 from headrace.lifecycle import leave
-from headrace.settings import state_dir
-from schemas.command import Action
+from schemas.names import Action
 
 app = typer.Typer(
     name="headrace",
@@ -52,6 +51,7 @@ def headrace(
 @app.command()
 def up(detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False) -> None:
     """Start the embedded stack and every service, supervised."""
+    from headrace.settings import state_dir
     from headrace.stack import control
 
     with sentences():
@@ -64,6 +64,7 @@ def up(detach: Annotated[bool, typer.Option("--detach", help="Return when everyt
 @app.command()
 def down(quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when nothing runs.")] = False) -> None:
     """Stop what `up` started. Data stay."""
+    from headrace.settings import state_dir
     from headrace.stack import control
 
     with sentences():
@@ -80,6 +81,7 @@ def status(
 ) -> None:
     """Show each part: pid, address, health; lag, backlog, dead letters, queues, schedules."""
     from headrace.cli.status import show, watch
+    from headrace.settings import state_dir
 
     if not watched:
         run_command(show(loaded(), state_dir(), as_json=as_json))

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace import breakers, kafka, reading
-from headrace.cli.dead_letters import moment, printable
+from headrace.cli.dead_letters import moment
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.parts import connected, opened_database, opened_wire, temporal_answers
+from headrace.cli.printing import printable
 from headrace.cli.redrive import refuse_stopped
 from headrace.forward import Outgoing, Refused, send_all
 from headrace.references import References

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.cli.errors import CommandError, Exit
-from headrace.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from headrace.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
@@ -18,7 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turns the errors that have a sentence into the command's end."""
-    from headrace.setup import SetupError, SetupRefusedError
+    from headrace.errors import SetupError, SetupRefusedError
+    from headrace.settings import SettingsError
     from headrace.stack.errors import StackError
     from schemas.routes import RouteError
 
@@ -40,6 +43,8 @@ def run_command(work: Coroutine[Any, Any, None]) -> None:
 
 def loaded() -> Settings:
     """The settings. Raises `CommandError` (2)."""
+    from headrace.settings import SettingsError, load
+
     try:
         return load()
     except SettingsError as error:

@@ -12,12 +12,12 @@ from headrace.demo.datasets import GROUPS
 from headrace.producer import record_of
 from headrace.settings import Settings
 from schemas.analysis import DataAnalysisRequested, upload_prefix
-from schemas.command import Action
 from schemas.completion import Status
 from schemas.errors import FailureType, Reason
 from schemas.image import BatchImageGenerationRequested, CancellableImageGenerationRequested, ImageGenerationRequested
 from schemas.learning import LearningPathRequested
 from schemas.maintenance import MaintenanceRequested
+from schemas.names import Action
 from schemas.request import Model, Request, milliseconds
 from schemas.transaction import TransactionRequested
 

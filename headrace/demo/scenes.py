@@ -17,8 +17,8 @@ from headrace.demo.send import Sender
 from headrace.demo.watch import Watch
 from headrace.settings import Settings
 from schemas.analysis import DataAnalysisRequested, parse_uri
-from schemas.command import Action
 from schemas.ids import workflow_id
+from schemas.names import Action
 from schemas.transaction import TransactionRequested
 
 _ATTEMPTS = 5

@@ -15,7 +15,8 @@ from headrace.producer import RequestProducer, record_of
 from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas import codec, headers
-from schemas.command import Action, WorkflowCommandIssued
+from schemas.command import WorkflowCommandIssued
+from schemas.names import Action
 from schemas.request import milliseconds
 from schemas.topics import Topics
 

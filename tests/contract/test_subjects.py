@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from headrace import check_rights, setup, subjects
 from headrace.check_rights import Doubtful, Wrong
+from headrace.errors import SetupError, SetupRefusedError
 from headrace.registry import NotPermitted, Registry
 from headrace.settings import Settings
-from headrace.setup import SetupError, SetupRefusedError
 from headrace.subjects import UnfitSchemaError
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped

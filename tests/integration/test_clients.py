@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from headrace import kafka, setup
+from headrace import kafka
 from headrace.completions import Received, completions
 from headrace.producer import RequestProducer
 from headrace.settings import Settings
@@ -24,7 +22,6 @@ from schemas.catalog import Catalog, shipped
 from schemas.image import ImageGenerationRequested
 from schemas.models import REQUESTS
 from schemas.request import Request
-from schemas.routes import load_routes
 from tests.support.messages import RECORD, completion
 
 WIRE = Wire(Catalog(shipped()))
@@ -33,20 +30,6 @@ WIRE = Wire(Catalog(shipped()))
 def request(**fields: Any) -> ImageGenerationRequested:
     given = {"event_id": uuid4(), "user_id": "user-1", "requested_at": datetime.now(UTC), "prompt": "a fox", "backend": "local", **fields}
     return ImageGenerationRequested(**given)
-
-
-@pytest_asyncio.fixture
-async def ready(settings: Settings) -> Settings:
-    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
-    return settings
-
-
-@pytest_asyncio.fixture
-async def raw(ready: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = kafka.producer(ready, idempotent=False)
-    await producer.start()
-    yield producer
-    await producer.stop()
 
 
 async def publish(raw: AIOKafkaProducer, settings: Settings, event_id: UUID | None = None, partition: int | None = None) -> UUID:

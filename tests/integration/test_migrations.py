@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from structlog.testing import capture_logs
 
 from headrace import checks, setup
+from headrace.errors import SetupError
 from headrace.settings import Settings
 from headrace.store import migrate
 from headrace.store.engine import engine
@@ -235,7 +236,7 @@ async def test_services_wait_for_tables_that_are_older_than_they(store: AsyncEng
 
 async def test_the_tables_of_another_program_are_not_taken_for_a_newer_release(store: AsyncEngine, database_url: str) -> None:
     await _age(store, f"{uuid4().hex[:12]}")
-    with pytest.raises(setup.SetupError, match="give Headrace a database of its own"):
+    with pytest.raises(SetupError, match="give Headrace a database of its own"):
         await setup._tables(Settings(database_url=database_url), lambda _: None)
     finding = await checks._ask("database", checks._database, Settings(database_url=database_url))
     assert (finding.verdict, "not Headrace's" in finding.detail) == ("failed", True)

@@ -11,8 +11,8 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from headrace import checks, setup
+from headrace.errors import SetupError
 from headrace.settings import Settings
-from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine_of
 from tests.support.secure_postgres import CERTIFIED, PASSWORD, USER, SecurePostgres

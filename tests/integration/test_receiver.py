@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from headrace import kafka, setup
 from headrace.completions import Received
 from headrace.receiver import receive
 from headrace.requester import Requester
@@ -21,27 +18,12 @@ from headrace.settings import Settings
 from headrace.wire import Wire
 from schemas.catalog import Catalog, shipped
 from schemas.image import ImageGenerationRequested
-from schemas.routes import load_routes
 from tests.support.eventually import eventually
 from tests.support.ingress import read_all
 from tests.support.messages import RECORD, completion
 
 WIRE = Wire(Catalog(shipped()))
 GROUP = "billing"
-
-
-@pytest_asyncio.fixture
-async def ready(settings: Settings) -> Settings:
-    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
-    return settings
-
-
-@pytest_asyncio.fixture
-async def raw(ready: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = kafka.producer(ready, idempotent=False)
-    await producer.start()
-    yield producer
-    await producer.stop()
 
 
 async def publish(raw: AIOKafkaProducer, settings: Settings, event_id: UUID | None = None, *, partition: int = 0) -> UUID:

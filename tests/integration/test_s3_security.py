@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 from temporalio.exceptions import ApplicationError
 
 from headrace import check_rights, checks, rights, s3, setup
+from headrace.errors import SetupError
 from headrace.settings import Settings
-from headrace.setup import SetupError
 from tests.support.authority import Authority
 from tests.support.secure_s3 import BUCKET, OWNER, ROLE, SecureS3, secret_of, secure_s3
 from workers.analysis.storage import S3Objects

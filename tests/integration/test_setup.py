@@ -17,11 +17,11 @@ from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleOve
 
 from headrace import kafka, s3, setup, temporal
 from headrace.cli.main import main
+from headrace.errors import SetupError
 from headrace.registry import Registry
 from headrace.schedules import SCHEDULES, upsert
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings, SettingsError
-from headrace.setup import SetupError
 from headrace.store import migrate
 from headrace.store.engine import engine
 from schemas.codec import Schema

@@ -26,8 +26,9 @@ from ingress.disposition import Signalled
 from ingress.errors import NotSetUp
 from ingress.signal import Signaller
 from schemas.catalog import Catalog, shipped
-from schemas.command import COMMAND, Action, Command, WorkflowCommandIssued
+from schemas.command import COMMAND, Command, WorkflowCommandIssued
 from schemas.errors import Reason, Rejected, Transient
+from schemas.names import Action
 from schemas.routes import load_routes
 from tests.support.commanded import DynamicCommands, State, StaticCommands
 from tests.support.eventually import eventually

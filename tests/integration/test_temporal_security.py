@@ -17,9 +17,9 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from headrace import checks, setup, temporal
 from headrace.cli import standing
 from headrace.cli.main import main
+from headrace.errors import SetupError
 from headrace.search_attributes import SEARCH_ATTRIBUTES
 from headrace.settings import Settings, SettingsError, load
-from headrace.setup import SetupError
 from headrace.temporal_refusals import NotConnected
 from schemas.ids import workflow_id
 from schemas.topics import Topics

@@ -12,6 +12,7 @@ import pytest
 
 import notifier.__main__
 import workers.__main__
+from headrace import lifecycle
 from headrace.settings import SECRETS_DIR_VARIABLE, Settings
 from headrace.setup import PARTITIONS
 from tests.support.kustomize import Resource, pod, render
@@ -130,7 +131,9 @@ def test_a_process_has_the_time_to_end_what_it_has_begun(deployment: Resource) -
         workers.__main__._GRACE.total_seconds(),
         notifier.__main__._GRACE.total_seconds(),
     )
-    assert pod(deployment)["terminationGracePeriodSeconds"] >= 2 * takes
+    grace = pod(deployment)["terminationGracePeriodSeconds"]
+    assert grace >= 2 * takes
+    assert grace > lifecycle._END_SECONDS + settings.ingress_drain_seconds, "one that hangs ends by itself, and says so"
 
 
 def test_a_drained_node_never_takes_the_last_process_of_a_service() -> None:

@@ -1,17 +1,40 @@
-"""Completions and history entries for tests."""
+"""Completions and history entries for tests, and the topics that they are sent to."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest_asyncio
+from aiokafka import AIOKafkaProducer
+
+from headrace import kafka, setup
+from headrace.settings import Settings
 from schemas import ids
 from schemas.completion import Completion, CompletionError, History, SendCompletion, Status, UpdateHistory
 from schemas.image import ImageGenerationResult
+from schemas.routes import load_routes
 
 RECORD = "headrace.image.ImageGenerationCompleted"
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123000, tzinfo=UTC)
+
+
+@pytest_asyncio.fixture
+async def ready(settings: Settings) -> Settings:
+    """Settings of one test whose topics are there."""
+    await setup._topics(settings, load_routes(settings.routes_file), lambda _: None)
+    return settings
+
+
+@pytest_asyncio.fixture
+async def raw(ready: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """Sends whatever a test gives it, to the topics of `ready`."""
+    producer = kafka.producer(ready, idempotent=False)
+    await producer.start()
+    yield producer
+    await producer.stop()
 
 
 def completion(event_id: UUID | None = None, *, message: str | None = None) -> Completion[ImageGenerationResult]:

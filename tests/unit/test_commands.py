@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.command import Action, Command, WorkflowCommandIssued
+from schemas.command import Command, WorkflowCommandIssued
+from schemas.names import Action
 from workers.commands import TakesCommands
 
 FIELDS: dict[str, Any] = {
