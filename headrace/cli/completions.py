@@ -9,8 +9,8 @@ from uuid import UUID
 from aiokafka.errors import KafkaError
 from pydantic_core import to_jsonable_python
 
-from headrace.cli.dead_letters import printable
 from headrace.cli.errors import CommandError, Exit
+from headrace.cli.printing import printable
 from headrace.completions import Received, completions
 from headrace.settings import Settings
 from headrace.wire import Wire

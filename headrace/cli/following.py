@@ -16,9 +16,9 @@ from rich.progress import Progress as Bar
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from headrace.cli.dead_letters import printable
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.parts import connected, temporal_answers
+from headrace.cli.printing import printable
 from headrace.settings import Settings
 from schemas import names
 from schemas.errors import bounded

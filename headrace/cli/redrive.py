@@ -17,10 +17,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from headrace import breakers, reading
-from headrace.cli.dead_letters import Filters, printable
+from headrace.cli.dead_letters import Filters
 from headrace.cli.errors import CommandError, Exit
 from headrace.cli.following import REDRIVE, follow_redrive
 from headrace.cli.parts import connected, opened_database, opened_wire, temporal_answers
+from headrace.cli.printing import printable
 from headrace.dead_letters import DeadLetter, dead_letters, fates
 from headrace.settings import Settings
 from schemas import names

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from headrace import queues as task_queues
 from headrace.breakers import StoppedRoute
-from headrace.cli.dead_letters import printable
+from headrace.cli.printing import printable
 from headrace.cli.route import describe, stopped_routes
 from headrace.compensations import Compensating, compensations
 from headrace.compensations import describe as describe_compensation

@@ -109,6 +109,8 @@ def test_every_variable_is_a_setting_with_a_value_that_it_takes(resources: list[
         monkeypatch.setenv(name, value)
     Settings()
     secret = {name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)} | {"database_url"}
+    assert "@" not in map_["data"].get("HEADRACE_SCHEMA_REGISTRY_URL", ""), "with a key in it, it belongs into the Secret"
+    secret -= {"schema_registry_url"}
     assert not {f"HEADRACE_{name.upper()}" for name in secret} & map_["data"].keys()
 
 

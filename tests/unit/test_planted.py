@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from headrace.settings import Settings, SettingsError, load
-from headrace.store.engine import engine, shown
+from headrace.store.engine import engine_of, shown
 from tests.support.planted import Planted, secret_settings, undeclared_settings
 
 URLS = ("kafka_oauth_token_url", "s3_endpoint_url", "s3_public_endpoint_url", "openai_base_url", "huggingface_base_url")
@@ -69,7 +69,7 @@ def test_a_database_that_cannot_be_used_is_told_without_its_password(url: str) -
     planted = Planted.everywhere()
     given = url.format(planted.cores["database_url"])
     with pytest.raises(SettingsError, match="HEADRACE_DATABASE_URL") as raised:
-        engine(given)
+        engine_of(Settings(database_url=given))
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__, "nothing of it in a trace"
     assert planted.found_in(str(raised.value)) == []
