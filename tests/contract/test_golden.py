@@ -123,7 +123,9 @@ BREAKING: list[tuple[str, Any, Any, str]] = [
 
 
 def record(kind: Any) -> Any:
-    return Schema(json.dumps({"type": "record", "name": "R", "fields": [{"name": "f", "type": kind}]})).parsed
+    # Beside one that takes a byte: a record that takes none is refused for itself.
+    fields = [{"name": "f", "type": kind}, {"name": "n", "type": "int"}]
+    return Schema(json.dumps({"type": "record", "name": "R", "fields": fields})).parsed
 
 
 @pytest.mark.parametrize(("writer", "reader", "sentence"), [case[1:] for case in BREAKING], ids=[case[0] for case in BREAKING])
