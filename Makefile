@@ -22,7 +22,7 @@ demo-compose: .venv/ready  ## the demo against `docker compose up --build --wait
 	@. deploy/host.sh && $(BIN)/python -m headrace.demo --environment
 
 test: .venv/ready  ## every test but the container tier
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-containers: .venv/ready  ## the container tier: needs a Docker engine, builds the images
 	@$(BIN)/pytest tests/containers
