@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
 import pytest
 import pytest_asyncio
+from confluent_kafka.admin import AdminClient
 
 from headrace.settings import Settings
 from headrace.stack.supervisor import Stack
@@ -43,12 +44,17 @@ async def stack_environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         yield stack.addresses.environment()
 
 
+@pytest.fixture(scope="session")
+def broker(stack_environment: dict[str, str]) -> AdminClient:
+    return AdminClient({"bootstrap.servers": stack_environment["HEADRACE_KAFKA_BOOTSTRAP_SERVERS"], "log_level": 0})
+
+
 @pytest.fixture
-def settings(stack_environment: dict[str, str], tmp_path: Path) -> Settings:
+def settings(stack_environment: dict[str, str], broker: AdminClient, tmp_path: Path) -> Iterator[Settings]:
     """Settings of one test: its own topics (by prefix, of the image domain), group, bucket and database on the shared stack."""
     name = f"t{uuid4().hex[:12]}"
     given = {key.lower().removeprefix("headrace_"): value for key, value in stack_environment.items()}
-    return Settings.model_validate(
+    yield Settings.model_validate(
         {
             **given,
             "topic_prefix": f"{name}.",
@@ -58,3 +64,7 @@ def settings(stack_environment: dict[str, str], tmp_path: Path) -> Settings:
             "database_url": f"sqlite+aiosqlite:///{tmp_path}/headrace.db",
         }
     )
+    # A broker of this size that keeps every test's partitions stands still when there are ten thousand.
+    if made := [topic for topic in broker.list_topics(timeout=30).topics if topic.startswith(f"{name}.")]:
+        for deleted in broker.delete_topics(made).values():
+            deleted.result(30)

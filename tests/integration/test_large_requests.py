@@ -129,8 +129,8 @@ async def test_what_a_topic_does_not_take_goes_by_reference_and_what_it_takes_by
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"s3_access_key_id": None, "s3_secret_access_key": None}, "Unable to locate credentials"),
-        ({"s3_secret_access_key": SecretStr("wrong")}, "credentials that may put objects"),
+        ({"s3_access_key_id": None, "s3_secret_access_key": None}, "there are no credentials for S3: HEADRACE_S3_ACCESS_KEY_ID"),
+        ({"s3_secret_access_key": SecretStr("wrong")}, "the secret is not that of its key ID: HEADRACE_S3_SECRET_ACCESS_KEY"),
         ({"ingress_max_bytes": 1024 * 1024}, "HEADRACE_INGRESS_MAX_BYTES"),
     ],
 )

@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict
+
 from schemas.learning import LearningPathResult, LearningResource, LearningStyle, LearningWeek, SkillLevel
 from schemas.request import Generation, Model
 
@@ -60,7 +62,13 @@ class Syllabus(Model):
     model: str
 
 
-class ProposedModule(Model):
+class _Answer(BaseModel):
+    """Of a language model, whose schema says that there is nothing else: what is not asked for is not understood."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProposedModule(_Answer):
     """A module as a language model answers it: nothing is known of it but the types."""
 
     key: str
@@ -72,7 +80,7 @@ class ProposedModule(Model):
     prerequisites: list[str]
 
 
-class Proposal(Model):
+class Proposal(_Answer):
     """The schema that a language model's answer must have."""
 
     assumed: list[str]
