@@ -14,7 +14,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 SERVERS, REGISTRY, EVENT_ID = sys.argv[1], sys.argv[2], uuid.UUID(sys.argv[3])
 TOPIC = os.environ.get("HEADRACE_TOPIC_PREFIX", "") + "image.completions"
 
-deserialize = AvroDeserializer(SchemaRegistryClient({"url": REGISTRY}))
+deserialize = AvroDeserializer(SchemaRegistryClient({"url": REGISTRY, "timeout": 30}))
 # A group of its own for each run: this one wants to see everything. A service keeps its group, and drops repeats by completion_id.
 consumer = Consumer({"bootstrap.servers": SERVERS, "group.id": f"example-{uuid.uuid4()}", "auto.offset.reset": "earliest"})
 consumer.subscribe([TOPIC])

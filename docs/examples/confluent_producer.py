@@ -18,7 +18,7 @@ CONF = {"auto.register.schemas": False, "use.latest.version": True, "subject.nam
 
 event_id = uuid.uuid4()
 request = {"event_id": event_id, "user_id": "confluent", "requested_at": datetime.now(UTC), "prompt": "A water mill", "backend": "local"}
-serialize = AvroSerializer(SchemaRegistryClient({"url": REGISTRY}), AVSC.read_text("utf-8"), conf=CONF)
+serialize = AvroSerializer(SchemaRegistryClient({"url": REGISTRY, "timeout": 30}), AVSC.read_text("utf-8"), conf=CONF)
 producer = Producer({"bootstrap.servers": SERVERS, "enable.idempotence": True})
 refused = []
 producer.produce(

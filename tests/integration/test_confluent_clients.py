@@ -63,7 +63,7 @@ def send(settings: Settings, topic: str, conf: dict[str, Any], value: dict[str, 
     """Blocks: Confluent's client has threads of its own."""
     url = settings.schema_registry_url
     assert url is not None
-    with SchemaRegistryClient({"url": url.get_secret_value()}) as registry:
+    with SchemaRegistryClient({"url": url.get_secret_value(), "timeout": 30}) as registry:
         headers: list[tuple[str, str | bytes | None]] = []
         serialize = AvroSerializer(registry, AVSC.read_text("utf-8"), conf=conf)
         data = serialize(value, SerializationContext(topic, MessageField.VALUE, headers))
@@ -77,7 +77,7 @@ def send(settings: Settings, topic: str, conf: dict[str, Any], value: dict[str, 
 @contextlib.contextmanager
 def deserializer(apicurio: Apicurio) -> Iterator[Callable[[ConsumerRecord], dict[str, Any]]]:
     """Reads a record's value with Confluent's, which blocks while it asks the registry."""
-    with SchemaRegistryClient({"url": apicurio.url}) as registry:
+    with SchemaRegistryClient({"url": apicurio.url, "timeout": 30}) as registry:
         read = AvroDeserializer(registry)
 
         def value(record: ConsumerRecord) -> dict[str, Any]:

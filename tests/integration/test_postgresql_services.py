@@ -29,6 +29,7 @@ from schemas.learning import LearningPathRequested
 from tests.faults.members import ROOT, environment
 from tests.support.eventually import eventually
 from tests.support.secure_postgres import PASSWORD, USER, SecurePostgres, secure_postgres
+from tests.support.temporal_namespace import in_namespace_of_its_own
 
 _REQUESTS = 60
 _POOL = 4
@@ -126,6 +127,7 @@ async def test_a_database_that_is_killed_under_load_loses_nothing(
 ) -> None:
     with secure_postgres() as database:
         await database.create_database("headrace")
+        settings = await in_namespace_of_its_own(settings)  # the notifier tells of every run of its namespace
         monkeypatch.setenv("PGSSLROOTCERT", str(database.authority.file))
         settings = settings.model_copy(update={"database_url": database.url("headrace"), "routes_file": _routes(tmp_path)})
         system = System(settings, tmp_path, database)

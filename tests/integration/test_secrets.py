@@ -220,11 +220,10 @@ async def test_no_secret_is_seen_where_every_part_refuses_it(world: World, tmp_p
             await heard.headrace(*words)
         # Further than Kafka, one part after the other; and tokens instead of a password.
         kafka_too = [f"HEADRACE_KAFKA_{name}" for name in ("SASL_PASSWORD", "SSL_KEY_PASSWORD", "SSL_CERTIFICATE_FILE", "SSL_KEY_FILE")]
-        right: dict[str, str] = {}
-        for variables in (kafka_too, ["HEADRACE_DATABASE_URL"], ["HEADRACE_S3_SECRET_ACCESS_KEY"]):
-            right |= {variable: _right(world, variable) for variable in variables}
-            await heard.headrace("setup", code=4, **right)
+        await heard.headrace("setup", code=1, **{variable: _right(world, variable) for variable in kafka_too})  # the registry refuses
         await heard.headrace("produce", "ImageGenerationRequested", "--json", str(request), code=4)
+        for variable in ("HEADRACE_SCHEMA_REGISTRY_URL", "HEADRACE_DATABASE_URL", "HEADRACE_S3_SECRET_ACCESS_KEY"):
+            await heard.headrace("setup", code=4, **{variable: _right(world, variable)})
         await heard.headrace("completions", "image", code=4, **world.oauth)
         await heard.headrace("explain", event_id, HEADRACE_PAYLOAD_KEYS=world.refused.secret("payload_keys"))
         logs = [heard.folder / f"{name}.log" for name in SERVICES]

@@ -24,6 +24,8 @@ from headrace import queues, temporal
 from headrace.check_rights import Doubtful, workers_poll
 from headrace.queues import Queue
 from headrace.settings import Settings
+from headrace.store import migrate
+from headrace.store.engine import engine_of
 from schemas import names
 from schemas.maintenance import MaintenanceRequested, MaintenanceResult
 from schemas.request import Accepted
@@ -256,22 +258,29 @@ async def test_unversioned_workers_beside_a_current_version_are_told_of_and_get_
 async def test_workers_are_unversioned_unless_a_setting_says_otherwise(settings: Settings, name: str | None) -> None:
     """The process itself, as `headrace workers --domain maintenance` runs it."""
     settings = (await in_namespace_of_its_own(settings)).model_copy(update={"worker_deployment": name})
+    tables = engine_of(settings)
+    await migrate.upgrade(tables)
+    await tables.dispose()
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(settings, stop, "maintenance"))
     client = await temporal.connect(settings)
+    serving = asyncio.create_task(serve(settings, stop, "maintenance"))
 
     async def asking() -> Queue | None:
         assert not serving.done(), serving
         found = await queues._queue(client, names.QUEUE_SCHEDULED)
         return found if found.workers else None
 
-    found = await eventually(asking, timeout=30)
-    assert found is not None
-    if name is None:
-        assert found.in_vain == ()
-    else:
-        assert found.in_vain[0].startswith(f"its workers are versioned (fleet-maintenance {metadata.version('headrace')}) and no version")
-        with pytest.raises(Doubtful, match="no worker asks"):  # those of the other queues do not run
-            await workers_poll(settings)
-    stop.set()
-    await serving
+    try:
+        found = await eventually(asking, timeout=30)
+        assert found is not None
+        if name is None:
+            assert found.in_vain == ()
+        else:
+            assert found.in_vain[0].startswith(
+                f"its workers are versioned (fleet-maintenance {metadata.version('headrace')}) and no version"
+            )
+            with pytest.raises(Doubtful, match="no worker asks"):  # those of the other queues do not run
+                await workers_poll(settings)
+    finally:
+        stop.set()
+        await serving

