@@ -27,6 +27,8 @@ async def main() -> None:
     async with AIOKafkaProducer(bootstrap_servers=SERVERS, acks="all") as producer, consumer:
         await producer.send_and_wait("image.requests", value.getvalue(), key=b"plain")
         async for record in consumer:
+            if dict(record.headers)["ce_type"] != COMPLETED["name"].encode():
+                continue  # the topic has completions of other records too
             completion = fastavro.schemaless_reader(io.BytesIO(record.value[10:]), COMPLETED, None)
             if completion["event_id"] == event_id:
                 print(json.dumps(completion, default=str))

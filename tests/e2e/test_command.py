@@ -65,6 +65,11 @@ async def test_the_same_event_id_twice_is_one_completion(system: System) -> None
 
 
 async def test_a_client_that_imports_nothing_of_headrace_gets_its_completion(system: System, tmp_path: Path) -> None:
+    # The topic has completions of other records too, which it must pass over.
+    other = json.dumps({"user_id": "other", "prompts": ["Of another record"], "backend": "local", "size": "128x128"})
+    produced = await system.headrace("produce", "BatchImageGenerationRequested", "--json", "-", stdin=other)
+    told = await system.headrace("completions", "image", "--event-id", produced.out.strip(), "--follow", "--json")
+    assert lines(told.out)[0]["status"] == "SUCCEEDED"
     script = tmp_path / "plain_client.py"
     script.write_text((ROOT / "docs/examples/plain_client.py").read_text())
     assert "headrace" not in [word.split(".")[0] for word in script.read_text().split() if word != "headrace"]
