@@ -18,7 +18,6 @@ T = TypeVar("T")
 
 _PREFIX = "v0/"
 """How the driver's keys begin."""
-_MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 class PayloadObjects(S3StorageDriverClient):
@@ -41,7 +40,7 @@ class PayloadObjects(S3StorageDriverClient):
             try:
                 self._client.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
-                if s3_refusals.code_of(error) in _MISSING:
+                if s3_refusals.code_of(error) in s3_refusals.MISSING:
                     return False
                 raise
             return True

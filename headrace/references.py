@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MISSING = ("404", "NoSuchKey", "NotFound")
 _LONGEST_KEY = 1024
 _THREADS = 8
 
@@ -66,13 +65,15 @@ class References:
         """Bytes of an object. Raises `Rejected` (REFERENCE_REFUSED, REFERENCE_MISSING), and `Transient` while S3 does not answer."""
         from botocore.exceptions import ClientError
 
+        from headrace import s3_refusals
+
         key = self.key(reference)
 
         def ask(client: S3Client) -> int:
             try:
                 return client.head_object(Bucket=self._settings.s3_bucket, Key=key)["ContentLength"]
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if s3_refusals.code_of(error) in s3_refusals.MISSING:
                     client.head_bucket(Bucket=self._settings.s3_bucket)  # without its bucket every object would seem to be missing
                     raise _missing(reference) from error
                 raise

@@ -14,6 +14,9 @@ from botocore.exceptions import (
 
 from schemas.errors import bounded
 
+MISSING = frozenset(("404", "NoSuchKey", "NotFound"))
+"""Codes of an object that is not there; the first is S3's to HEAD, which has no body."""
+
 _FORBIDDEN = (401, 403)
 _REFUSED = frozenset(
     (

@@ -83,7 +83,7 @@ async def _topics(settings: Settings, routes: Routes, say: Say) -> None:
         await admin.start()
         answers, replicas = await _created(admin, wanted)
     except KafkaError as error:
-        raise _away("Kafka", settings.kafka_bootstrap_servers, "HEADRACE_KAFKA_BOOTSTRAP_SERVERS", error) from error
+        raise _away("Kafka", settings.kafka_bootstrap_servers, "HEADRACE_KAFKA_BOOTSTRAP_SERVERS", _words(error)) from error
     finally:
         await admin.close()
     for topic, code, *message in answers:
@@ -129,7 +129,7 @@ async def _schemas(settings: Settings, routes: Routes, say: Say) -> None:
     except (UnfitSchemaError, SchemaRefusedError, NotPermitted) as error:
         raise SetupRefusedError(f"The schema registry at {registry.address} cannot be set up: {error}") from error
     except Transient as error:
-        raise _away("The schema registry", registry.address, "HEADRACE_SCHEMA_REGISTRY_URL", error) from error
+        raise _away("The schema registry", registry.address, "HEADRACE_SCHEMA_REGISTRY_URL", _words(error)) from error
     finally:
         await registry.close()
 
@@ -161,7 +161,7 @@ async def _bucket(settings: Settings, say: Say) -> None:
         finally:
             client.close()
     except (BotoCoreError, ClientError, ValueError) as error:
-        said = error if isinstance(error, ValueError) else RuntimeError(s3_refusals.why(error))
+        said = _words(error) if isinstance(error, ValueError) else bounded(s3_refusals.why(error), 300)
         raise _away(f"The bucket {settings.s3_bucket} at S3", address, "HEADRACE_S3_ENDPOINT_URL and HEADRACE_S3_BUCKET", said) from error
     say(f"bucket {settings.s3_bucket}: {'made' if made else 'there'}")
 
@@ -208,9 +208,12 @@ async def _schedules(settings: Settings, client: Client, say: Say) -> None:
 
 
 def _temporal_away(settings: Settings, error: BaseException) -> SetupError:
-    return _away("Temporal", temporal.address(settings), "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", RuntimeError(why(error)))
+    return _away("Temporal", temporal.address(settings), "TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", bounded(why(error), 300))
 
 
-def _away(part: str, address: str, setting: str, error: BaseException | str) -> SetupError:
-    detail = error if isinstance(error, str) else bounded(str(error) or type(error).__name__, 300)
-    return SetupError(f"{part} ({address}) cannot be set up: {detail}. Is it up, and is {setting} right?")
+def _away(part: str, address: str, setting: str, said: str) -> SetupError:
+    return SetupError(f"{part} ({address}) cannot be set up: {said}. Is it up, and is {setting} right?")
+
+
+def _words(error: BaseException) -> str:
+    return bounded(str(error) or type(error).__name__, 300)

@@ -103,9 +103,10 @@ async def show_one(settings: Settings, place: str, *, as_json: bool) -> None:
                 for each in await reading.ranges(settings, [wanted.topic])
                 if each.partition == wanted.partition and each.start <= wanted.start < each.end
             ]
-            async with contextlib.aclosing(reading.records(settings, [wanted] if there else [])) as found:
-                async for record in found:
-                    letter = await read_letter(wire, record, References(settings))
+            with contextlib.closing(References(settings)) as references:
+                async with contextlib.aclosing(reading.records(settings, [wanted] if there else [])) as found:
+                    async for record in found:
+                        letter = await read_letter(wire, record, references)
         if letter is None:
             raise CommandError(Exit.NOT_FOUND, f"there is no dead letter at {place}; `headrace dlq list` shows them")
         fate = (await fates(database, [letter]))[letter.id]

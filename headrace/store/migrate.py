@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from headrace.store.away import why
+from headrace.store.engine import shown
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ def _known() -> frozenset[str]:
 
 async def usable(engine: AsyncEngine) -> None:
     """Returns when this version can work with the tables that are there. Else raises `OSError`, whose sentence says what to do."""
-    url, own = engine.url.render_as_string(hide_password=True), newest()
+    url, own = shown(engine.url), newest()
     try:
         revision = await current(engine)
     except (SQLAlchemyError, OSError) as error:

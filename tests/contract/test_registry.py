@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from headrace.registry import Registry
 from headrace.wire import Wire
@@ -27,13 +25,6 @@ pytestmark = pytest.mark.timeout(600)  # the first run fetches 158 MB
 
 V1: list[dict[str, Any]] = [{"name": "n", "type": "long"}]
 V2: list[dict[str, Any]] = [*V1, {"name": "colour", "type": "string", "default": "blue"}]
-
-
-@pytest_asyncio.fixture
-async def registry(apicurio: Apicurio) -> AsyncIterator[Registry]:
-    client = Registry(apicurio.url)
-    yield client
-    await client.close()
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
 
 from headrace import check_rights, setup, subjects
@@ -33,13 +31,6 @@ pytestmark = pytest.mark.timeout(600)  # the first run fetches 158 MB
 N: dict[str, Any] = {"name": "n", "type": "long"}
 COLOUR: dict[str, Any] = {"name": "colour", "type": "string", "default": "blue"}
 DEPTH: dict[str, Any] = {"name": "depth", "type": ["null", "long"], "default": None}
-
-
-@pytest_asyncio.fixture
-async def registry(apicurio: Apicurio) -> AsyncIterator[Registry]:
-    client = Registry(apicurio.url)
-    yield client
-    await client.close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from jgo.constants import MAVEN_CENTRAL_URL
 
+from headrace.registry import Registry
 from headrace.stack.fetch import tls_context
 from tests.support.authority import Authority
 from tests.support.eventually import eventually
@@ -187,6 +188,13 @@ async def _running(config: pytest.Config, state: Path, authority: Authority | No
 async def apicurio(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Apicurio]:
     async with _running(pytestconfig, tmp_path_factory.mktemp("registry")) as server:
         yield server
+
+
+@pytest_asyncio.fixture
+async def registry(apicurio: Apicurio) -> AsyncIterator[Registry]:
+    client = Registry(apicurio.url)
+    yield client
+    await client.close()
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from temporalio.exceptions import ApplicationError
 
+from headrace.s3_refusals import MISSING, code_of
 from schemas.errors import FailureType, bounded
 from workers.analysis.activities import Stored
 from workers.storage import failed
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MISSING = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
+_MISSING = MISSING | {"NoSuchBucket"}
 _DENIED = ("403", "AccessDenied", "AllAccessDisabled", "InvalidObjectState")
 _CHUNK = 1024 * 1024
 
@@ -53,7 +54,7 @@ class S3Objects:
             try:
                 self._download(self._bucket, key, into, stopped, None)
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if code_of(error) in _MISSING:
                     raise ApplicationError(
                         f"the object {key} of an earlier step is gone: send the request again under a new event ID",
                         type=FailureType.INTERMEDIATE_LOST,
@@ -113,7 +114,7 @@ def _sorted_for_upload(bucket: str, key: str, *, own: bool) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response["Error"]["Code"]
+        code = code_of(error)
         if code in _MISSING:
             said = f"there is no object s3://{bucket}/{bounded(key, 300)}: upload it before the request is sent"
             raise ApplicationError(said, type=FailureType.DATASET_NOT_FOUND, non_retryable=True) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from headrace.s3_refusals import MISSING, code_of
 from workers.image.activities import StoredObject
 from workers.storage import failed
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 T = TypeVar("T")
-
-_MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 class S3Images:
@@ -39,7 +38,7 @@ class S3Images:
             try:
                 found = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if code_of(error) in MISSING:
                     return None
                 raise
             return StoredObject(found["ContentLength"], found["Metadata"].get("sha256"))

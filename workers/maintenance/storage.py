@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from temporalio.exceptions import ApplicationError
 
-from headrace.s3_refusals import code_refuses
+from headrace.s3_refusals import MISSING, code_of, code_refuses
 from schemas.errors import FailureType, bounded
 from schemas.objects import TEMPORARY
 from workers.maintenance.logic import Temporary
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 T = TypeVar("T")
-
-_MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 class Bucket:
@@ -38,7 +36,7 @@ class Bucket:
             try:
                 return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if code_of(error) in MISSING:
                     return None
                 raise
 
@@ -81,7 +79,7 @@ class TemporaryObjects:
             lambda: self._bucket.client.delete_objects(Bucket=self._bucket.name, Delete={"Objects": keys, "Quiet": True})  # type: ignore[typeddict-item]
         )
         for error in answer.get("Errors", []):
-            if (code := error.get("Code", "")) not in _MISSING:
+            if (code := error.get("Code", "")) not in MISSING:
                 said = bounded(f"{error.get('Key')}: {code}: {error.get('Message')}", 300)
                 if code_refuses(code):
                     raise refused(self._bucket.name, said)
